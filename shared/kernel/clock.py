@@ -1,0 +1,43 @@
+"""Instants are aware and UTC; business dates and months are those of Asia/Shanghai."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+class Clock(Protocol):
+    """Where business deadlines get the time from; leases use the database's instead."""
+
+    def now(self) -> datetime: ...
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class FixedClock:
+    """A clock for tests: it stands still until it is moved."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
+
+
+def shanghai_month(instant: datetime) -> str:
+    """The calendar month `YYYY-MM` in China at this instant."""
+    return instant.astimezone(SHANGHAI).strftime("%Y-%m")
+
+
+def to_rfc3339(instant: datetime) -> str:
+    """`2026-11-24T04:30:00.123Z`: UTC, milliseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,55 @@
+"""Errors by what the caller should do.
+
+SongheError
+├── Refused        the business says no: a 4xx answer with a stable code
+├── Unavailable    try again later: 503 with Retry-After
+├── Malformed      will never work: a 400 answer, or a dead letter at once
+└── Contradiction  two facts exclude each other: a person must look
+"""
+
+
+class SongheError(Exception):
+    """Root of every error that Songhe raises on purpose."""
+
+
+class Refused(SongheError):
+    """The request is understood and the business says no.
+
+    `code` is stable and for programs, `detail` is for people, `extra` holds further
+    members of the problem document (RFC 9457), such as the link to an open order.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, status: int = 409, extra: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.status = status
+        self.extra = extra or {}
+
+
+class Unavailable(SongheError):
+    """Something we need does not answer now; the same call may work after `retry_after_seconds`."""
+
+    def __init__(self, code: str, detail: str, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Malformed(SongheError):
+    """The input breaks its contract and never will be accepted."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Contradiction(SongheError):
+    """A fact that excludes what is already recorded; never resolved by last-write-wins."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
