@@ -1,0 +1,308 @@
+"""The events of the saga: bodies, envelope, and how both travel in a Kafka record.
+
+The envelope is CloudEvents 1.0 in Kafka's binary mode (headers `ce_…`); the body is JSON.
+Changes are additive only: a breaking change is a new event type. No personal data, ids only.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from shared.kernel.clock import to_rfc3339
+from shared.kernel.errors import Malformed
+
+Fen = Annotated[int, msgspec.Meta(ge=0, le=10_000_000_000, description="1/100 yuan")]
+Period = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+Region = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+CONTRIBUTIONS_TOPIC = "billing.contributions"
+ORDERS_TOPIC = "payment.orders"
+PEOPLE_TOPIC = "identity.people"
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of one event type; `version` moves only when the schema gains something."""
+
+    type: ClassVar[str]
+    version: ClassVar[int] = 1
+    topic: ClassVar[str]
+
+    insured_person_id: UUID
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a contribution that goes to one account."""
+
+    account: Name
+    amount_fen: Fen
+
+
+class ContributionAssessed(Event, frozen=True, kw_only=True):
+    """An amount is owed for a period."""
+
+    type: ClassVar[str] = "ContributionAssessed"
+    topic: ClassVar[str] = CONTRIBUTIONS_TOPIC
+
+    contribution_id: UUID
+    scheme: Name
+    region: Region
+    period: Period
+    base_fen: Fen
+    amount_fen: Fen
+    currency: Name
+    shares: tuple[Share, ...]
+    rule_id: ShortText
+    provisional: bool
+    supersedes: UUID | None = None
+
+
+class PaymentRequested(Event, frozen=True, kw_only=True):
+    """The payer confirmed: an order with this id must be opened."""
+
+    type: ClassVar[str] = "PaymentRequested"
+    topic: ClassVar[str] = CONTRIBUTIONS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    amount_fen: Fen
+    currency: Name
+    scheme: Name
+    region: Region
+    period: Period
+    channel: Name | None = None
+    expires_at: datetime
+
+
+class PaymentOutcomeAsked(PaymentRequested, frozen=True, kw_only=True):
+    """No outcome came in time: answer again. Carries the whole request."""
+
+    type: ClassVar[str] = "PaymentOutcomeAsked"
+
+    ask_count: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class PaymentSettled(Event, frozen=True, kw_only=True):
+    """The channel confirmed receipt as final."""
+
+    type: ClassVar[str] = "PaymentSettled"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    amount_fen: Fen
+    currency: Name
+    attempt_id: UUID
+    channel: Name
+    channel_trade_no: ShortText
+    settled_at: datetime
+
+
+class PaymentFailed(Event, frozen=True, kw_only=True):
+    """Collecting this order has stopped; later money takes the unexpected-money way."""
+
+    type: ClassVar[str] = "PaymentFailed"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    amount_fen: Fen
+    currency: Name
+    reason: Name
+    can_retry: bool
+
+
+class UnexpectedMoneyReceived(Event, frozen=True, kw_only=True):
+    """Money came for an order that is not open, or a second time through another order."""
+
+    type: ClassVar[str] = "UnexpectedMoneyReceived"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    attempt_id: UUID
+    amount_fen: Fen
+    currency: Name
+    channel: Name
+
+
+class MoneyAccepted(Event, frozen=True, kw_only=True):
+    """Unexpected money pays the contribution: still owed, exact amount, no open order."""
+
+    type: ClassVar[str] = "MoneyAccepted"
+    topic: ClassVar[str] = CONTRIBUTIONS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    attempt_id: UUID
+
+
+class MoneyRejected(MoneyAccepted, frozen=True, kw_only=True):
+    """Unexpected money is not owed: send it back."""
+
+    type: ClassVar[str] = "MoneyRejected"
+
+
+class PaymentRefunded(Event, frozen=True, kw_only=True):
+    """Money went back, finally."""
+
+    type: ClassVar[str] = "PaymentRefunded"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    refund_id: UUID
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    attempt_id: UUID
+    amount_fen: Fen
+    currency: Name
+    reason: Name
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    event.type: event
+    for event in (
+        ContributionAssessed,
+        PaymentRequested,
+        PaymentOutcomeAsked,
+        PaymentSettled,
+        PaymentFailed,
+        UnexpectedMoneyReceived,
+        MoneyAccepted,
+        MoneyRejected,
+        PaymentRefunded,
+    )
+}
+
+Body = TypeVar("Body", bound=Event, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What surrounds a body: CloudEvents attributes plus order, cause and trace.
+
+    `sequence` is the version of the row that the event tells about (`subject`); per aggregate
+    first occurrences arrive in ascending sequence, with gaps.
+    """
+
+    event_id: UUID
+    type: str
+    source: str
+    time: datetime
+    subject: UUID
+    sequence: int
+    schema_version: int
+    correlation_id: UUID
+    causation_id: UUID | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[Body]):
+    """One event as a use case sees it."""
+
+    envelope: Envelope
+    body: Body
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoders = {name: msgspec.json.Decoder(event) for name, event in EVENT_TYPES.items()}
+
+
+def encode_body(body: Event) -> bytes:
+    """The JSON of a body; the same body always gives the same bytes."""
+    return _encoder.encode(body)
+
+
+def encode_headers(envelope: Envelope) -> Headers:
+    """CloudEvents 1.0, Kafka protocol binding, binary content mode."""
+    pairs = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(envelope.event_id)),
+        ("ce_type", envelope.type),
+        ("ce_source", envelope.source),
+        ("ce_time", to_rfc3339(envelope.time)),
+        ("ce_subject", str(envelope.subject)),
+        ("content-type", "application/json"),
+        ("sequence", str(envelope.sequence)),
+        ("schema_version", str(envelope.schema_version)),
+        ("correlation_id", str(envelope.correlation_id)),
+    ]
+    if envelope.causation_id is not None:
+        pairs.append(("causation_id", str(envelope.causation_id)))
+    if envelope.traceparent is not None:
+        pairs.append(("traceparent", envelope.traceparent))
+    return tuple((name, value.encode()) for name, value in pairs)
+
+
+def event_type_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    """The type a record names, or None where it names none; never raises."""
+    for name, value in headers:
+        if name == "ce_type":
+            return value.decode(errors="replace")
+    return None
+
+
+def event_id_of(headers: Iterable[tuple[str, bytes]]) -> UUID | None:
+    """The event id a record carries, or None where it cannot be read; never raises."""
+    for name, value in headers:
+        if name == "ce_id":
+            try:
+                return UUID(value.decode())
+            except (ValueError, UnicodeDecodeError):
+                return None
+    return None
+
+
+def decode(headers: Sequence[tuple[str, bytes]], body: bytes | None) -> Message[Event]:
+    """Read one record of a known type.
+
+    Raises Malformed for a missing or damaged header, an unknown type or version, or a body
+    that breaks its schema. Unknown fields of the body are ignored: additions are allowed.
+    """
+    envelope = _decode_envelope(headers)
+    known = EVENT_TYPES.get(envelope.type)
+    if known is None:
+        raise Malformed(f"unknown event type {envelope.type[:64]!r}")
+    if not 1 <= envelope.schema_version <= known.version:
+        raise Malformed(f"unknown version {envelope.schema_version} of {envelope.type}")
+    try:
+        return Message(envelope, _decoders[envelope.type].decode(body or b""))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"{envelope.type}: {error}") from error
+
+
+def _decode_envelope(headers: Sequence[tuple[str, bytes]]) -> Envelope:
+    try:
+        found = {name: value.decode() for name, value in headers}
+        causation = found.get("causation_id")
+        time = datetime.fromisoformat(found["ce_time"])
+        if time.tzinfo is None:
+            raise ValueError("ce_time has no time zone")
+        return Envelope(
+            event_id=UUID(found["ce_id"]),
+            type=found["ce_type"],
+            source=found["ce_source"],
+            time=time,
+            subject=UUID(found["ce_subject"]),
+            sequence=int(found["sequence"]),
+            schema_version=int(found["schema_version"]),
+            correlation_id=UUID(found["correlation_id"]),
+            causation_id=UUID(causation) if causation else None,
+            traceparent=found.get("traceparent"),
+        )
+    except KeyError as error:
+        raise Malformed(f"header {error} is missing") from error
+    except (ValueError, UnicodeDecodeError, AttributeError) as error:
+        raise Malformed(f"damaged header: {error}") from error

@@ -1,0 +1,125 @@
+"""The tables that every service has for messaging; its own first migration creates them.
+
+The functions here are frozen once released: a change is a new function and a new migration.
+"""
+
+from typing import Protocol
+
+
+class Operations(Protocol):
+    """The part of alembic's `op` that is used here."""
+
+    def execute(self, statement: str) -> None: ...
+
+
+# created_at is in the primary key because a partitioned table demands it.
+OUTBOX = """
+CREATE SEQUENCE outbox_id_seq;
+CREATE TABLE outbox (
+    id         bigint      NOT NULL DEFAULT nextval('outbox_id_seq'),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    event_id   uuid        NOT NULL,
+    topic      text        NOT NULL CHECK (topic <> ''),
+    key        text        NOT NULL CHECK (key <> ''),
+    headers    text        NOT NULL,
+    body       bytea       NOT NULL CHECK (octet_length(body) <= 65536),
+    sent_at    timestamptz,
+    resend_at  timestamptz,
+    PRIMARY KEY (created_at, id)
+) PARTITION BY RANGE (created_at);
+CREATE INDEX outbox_unsent ON outbox (id) WHERE sent_at IS NULL;
+CREATE INDEX outbox_resend ON outbox (id) WHERE resend_at IS NOT NULL;
+CREATE INDEX outbox_event_id ON outbox (event_id);
+CREATE TABLE outbox_rest PARTITION OF outbox DEFAULT;
+CREATE TABLE relay_lease (
+    one   boolean     PRIMARY KEY DEFAULT true CHECK (one),
+    owner uuid        NOT NULL,
+    until timestamptz NOT NULL
+)
+"""
+
+INBOX = """
+CREATE TABLE inbox (
+    consumer   text        NOT NULL,
+    event_id   uuid        NOT NULL,
+    claimed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, event_id)
+);
+CREATE INDEX inbox_claimed_at ON inbox USING brin (claimed_at);
+CREATE TABLE position (
+    consumer    text        NOT NULL,
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL CHECK (partition >= 0),
+    next_offset bigint      NOT NULL CHECK (next_offset >= 0),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, topic, partition)
+)
+"""
+
+# A record without a readable event id is known by its place in the log.
+DEAD_LETTERS = """
+CREATE TABLE dead_letter (
+    id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    consumer    text        NOT NULL,
+    topic       text        NOT NULL,
+    partition   integer     NOT NULL,
+    "offset"    bigint      NOT NULL,
+    key         bytea,
+    event_id    uuid,
+    event_type  text,
+    headers     bytea       NOT NULL,
+    body        bytea,
+    status      text        NOT NULL CHECK (status IN ('poison', 'held', 'replayed', 'discarded')),
+    error_kind  text        NOT NULL,
+    error       text        NOT NULL,
+    try_count   integer     NOT NULL,
+    parked_at   timestamptz NOT NULL DEFAULT now(),
+    resolved_at timestamptz,
+    CHECK ((resolved_at IS NULL) = (status IN ('poison', 'held')))
+);
+CREATE UNIQUE INDEX dead_letter_event ON dead_letter (consumer, event_id)
+    WHERE event_id IS NOT NULL;
+CREATE UNIQUE INDEX dead_letter_place ON dead_letter (consumer, topic, partition, "offset")
+    WHERE event_id IS NULL;
+CREATE INDEX dead_letter_open ON dead_letter (consumer, topic, key, id)
+    WHERE resolved_at IS NULL;
+CREATE TABLE blocked_key (
+    consumer   text        NOT NULL,
+    topic      text        NOT NULL,
+    key        bytea       NOT NULL,
+    blocked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, topic, key)
+);
+CREATE TABLE operator_item (
+    id        uuid        PRIMARY KEY,
+    kind      text        NOT NULL,
+    reference text        NOT NULL,
+    detail    text        NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    closed_at timestamptz
+);
+CREATE UNIQUE INDEX operator_item_open ON operator_item (kind, reference)
+    WHERE closed_at IS NULL
+"""
+
+IDEMPOTENCY_KEYS = """
+CREATE TABLE idempotency_key (
+    subject      text        NOT NULL,
+    operation    text        NOT NULL,
+    key          text        NOT NULL,
+    request_hash bytea       NOT NULL,
+    status       smallint    NOT NULL,
+    headers      text        NOT NULL,
+    body         bytea       NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (subject, operation, key)
+);
+CREATE INDEX idempotency_key_created_at ON idempotency_key (created_at)
+"""
+
+
+def create_messaging_tables(op: Operations) -> None:
+    """Create outbox, relay lease, inbox, positions, dead letters, items and stored answers."""
+    for script in (OUTBOX, INBOX, DEAD_LETTERS, IDEMPOTENCY_KEYS):
+        for statement in script.split(";"):
+            op.execute(statement)
