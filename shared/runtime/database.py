@@ -3,7 +3,6 @@
 Everything a service writes happens inside `Database.transaction()`: handlers never commit.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -95,7 +94,7 @@ def is_transient(error: BaseException) -> bool:
         if state is None:
             return isinstance(error, exc.InterfaceError | exc.OperationalError)
         return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
-    return isinstance(error, asyncio.CancelledError)
+    return False
 
 
 def sqlstate(error: exc.DBAPIError) -> str | None:

@@ -152,6 +152,7 @@ class Unit:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its state, and the events it emitted, roll back together."""
+        await self.flush()
         async with self.connection.begin_nested():
             try:
                 yield
