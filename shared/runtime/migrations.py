@@ -1,0 +1,56 @@
+"""Alembic, run from code: one service's tables, one runner at a time."""
+
+import importlib
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, make_url, text
+
+# Any number that no other user of the database takes for its advisory locks.
+MIGRATION_LOCK = 7_264_201
+
+
+def run_migrations(url: str, script_location: Path) -> str:
+    """Bring the database to the newest revision and return it; parallel runners wait in line."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    config = _config(script_location)
+    try:
+        with engine.connect() as lock:
+            lock.execute(text("SELECT pg_advisory_lock(:number)"), {"number": MIGRATION_LOCK})
+            with engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return head_revision(script_location)
+
+
+def head_revision(script_location: Path) -> str:
+    """The newest revision that this code knows; readiness demands it of the database."""
+    head = ScriptDirectory.from_config(_config(script_location)).get_current_head()
+    if head is None:
+        raise ValueError(f"{script_location.name} holds no revision")
+    return head
+
+
+def migrations_of(service: str) -> Path:
+    """The folder of a service's migrations, wherever the package is installed."""
+    package = importlib.import_module(f"services.{service}")
+    return Path(next(iter(package.__path__))) / "migrations"
+
+
+def run_env() -> None:
+    """What each service's `migrations/env.py` calls."""
+    connection = context.config.attributes["connection"]
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _config(script_location: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(script_location).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,171 @@
+"""Reading and marking the outbox; what commits is sent, in the order of each aggregate.
+
+Rows are found by their status, never by `id > last`: a transaction that commits late would be
+passed over by such a cursor.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.runtime.database import Database
+
+COLUMNS = "id, created_at, event_id, topic, key, headers, body, now() AS read_at"
+SELECT_UNSENT = text(
+    f"SELECT {COLUMNS} FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :row_count"
+)
+SELECT_RESEND = text(
+    f"""
+    SELECT {COLUMNS} FROM outbox
+    WHERE resend_at IS NOT NULL AND sent_at IS NOT NULL ORDER BY id LIMIT :row_count
+    """
+)
+MARK_SENT = text(
+    """
+    UPDATE outbox SET sent_at = now()
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND sent_at IS NULL
+      AND created_at BETWEEN :oldest AND :newest
+    """
+)
+# A wish to send again that came after this reading is kept.
+MARK_RESENT = text(
+    """
+    UPDATE outbox SET sent_at = now(), resend_at = NULL
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND resend_at <= :read_at
+      AND created_at BETWEEN :oldest AND :newest
+    """
+)
+MEASURE = text(
+    """
+    SELECT count(*) AS unsent,
+           coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_age_seconds
+    FROM (SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :limit) AS unsent
+    """
+)
+# Counting more than this would cost more than the figure is worth.
+UNSENT_COUNT_MAX = 100_000
+
+_headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """One outbox row as the relay sends it."""
+
+    id: int
+    created_at: datetime
+    event_id: UUID
+    topic: str
+    key: bytes
+    headers: list[tuple[str, bytes]]
+    body: bytes
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How much waits, and for how long; rows that are told again do not count."""
+
+    unsent_count: int
+    oldest_age_seconds: float
+
+
+async def read_unsent(connection: AsyncConnection, row_count: int) -> list[Sendable]:
+    """The oldest rows that never went out."""
+    return await _read(connection, SELECT_UNSENT, row_count)
+
+
+async def read_resend(connection: AsyncConnection, row_count: int) -> list[Sendable]:
+    """Rows that went out before and are wanted again."""
+    return await _read(connection, SELECT_RESEND, row_count)
+
+
+async def mark_sent(connection: AsyncConnection, rows: Sequence[Sendable], *, again: bool) -> None:
+    """Remember that the broker acknowledged these rows."""
+    if not rows:
+        return
+    values: dict[str, object] = {
+        "ids": [row.id for row in rows],
+        "oldest": min(row.created_at for row in rows),
+        "newest": max(row.created_at for row in rows),
+    }
+    if again:
+        await connection.execute(MARK_RESENT, values | {"read_at": rows[0].read_at})
+    else:
+        await connection.execute(MARK_SENT, values)
+
+
+async def measure(connection: AsyncConnection) -> OutboxState:
+    """Count what waits (at most 100,000) and the age of its oldest row in seconds."""
+    row = (await connection.execute(MEASURE, {"limit": UNSENT_COUNT_MAX})).one()
+    return OutboxState(unsent_count=row.unsent, oldest_age_seconds=row.oldest_age_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which events to send again: by id, by outbox number, or by the time they were written."""
+
+    event_ids: Sequence[UUID] = ()
+    first_id: int | None = None
+    last_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+RESEND = text(
+    """
+    UPDATE outbox SET resend_at = now()
+    WHERE sent_at IS NOT NULL
+      AND (CAST(:event_ids AS uuid[]) IS NULL OR event_id = ANY(CAST(:event_ids AS uuid[])))
+      AND (CAST(:first_id AS bigint) IS NULL OR id >= :first_id)
+      AND (CAST(:last_id AS bigint) IS NULL OR id <= :last_id)
+      AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR created_at < :until)
+    """
+)
+
+
+async def resend(database: Database, chosen: Range) -> int:
+    """Ask the relay to send a range again, original ids and bodies; returns how many rows.
+
+    They go out when no row waits that never went out. Consumers know them by their inbox.
+    """
+    async with database.transaction() as unit:
+        result = await unit.connection.execute(
+            RESEND,
+            {
+                "event_ids": list(chosen.event_ids) or None,
+                "first_id": chosen.first_id,
+                "last_id": chosen.last_id,
+                "since": chosen.since,
+                "until": chosen.until,
+            },
+        )
+        unit.has_sendable = result.rowcount > 0
+        return result.rowcount
+
+
+async def _read(
+    connection: AsyncConnection, statement: TextClause, row_count: int
+) -> list[Sendable]:
+    rows = await connection.execute(statement, {"row_count": row_count})
+    return [
+        Sendable(
+            id=row.id,
+            created_at=row.created_at,
+            event_id=row.event_id,
+            topic=row.topic,
+            key=row.key.encode(),
+            headers=[
+                (name, value.encode()) for name, value in _headers_decoder.decode(row.headers)
+            ],
+            body=bytes(row.body),
+            read_at=row.read_at,
+        )
+        for row in rows
+    ]

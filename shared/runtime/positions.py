@@ -1,0 +1,99 @@
+"""Consumer positions live in the database and move in the transaction of the effect.
+
+Guarded by their old value they fence a zombie and heal lost or skipped Kafka offsets: Kafka's
+committed offset is never read, only written afterwards for lag tools.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.kernel.errors import SongheError
+
+Partition = tuple[str, int]
+
+# No stored row means the beginning of the log.
+ADD_MISSING = text(
+    """
+    INSERT INTO position (consumer, topic, partition, next_offset)
+    SELECT :consumer, topic, partition, next_offset
+    FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]),
+                CAST(:offsets AS bigint[])) AS beginning (topic, partition, next_offset)
+    ORDER BY topic, partition
+    ON CONFLICT DO NOTHING
+    """
+)
+READ = text(
+    """
+    SELECT position.topic, position.partition, position.next_offset
+    FROM position
+    JOIN unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]))
+         AS wanted (topic, partition) USING (topic, partition)
+    WHERE position.consumer = :consumer
+    """
+)
+# All partitions of the batch in one statement, locked in partition order.
+MOVE = text(
+    """
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]),
+                             CAST(:expected AS bigint[]), CAST(:next AS bigint[]))
+                      AS row (topic, partition, expected, next_offset)
+    ), locked AS (
+        SELECT position.topic, position.partition, wanted.next_offset
+        FROM position JOIN wanted USING (topic, partition)
+        WHERE position.consumer = :consumer AND position.next_offset = wanted.expected
+        ORDER BY position.topic, position.partition
+        FOR UPDATE OF position
+    )
+    UPDATE position SET next_offset = locked.next_offset, updated_at = now()
+    FROM locked
+    WHERE position.consumer = :consumer
+      AND position.topic = locked.topic AND position.partition = locked.partition
+    """
+)
+
+
+class Fenced(SongheError):
+    """A position was not where we left it: another member moved it, or our COMMIT had arrived."""
+
+
+async def read_positions(
+    connection: AsyncConnection, consumer: str, beginnings: Mapping[Partition, int]
+) -> dict[Partition, int]:
+    """The stored positions of these partitions; a missing one is stored as the log's beginning."""
+    topics, partitions = _columns(beginnings)
+    wanted = {"consumer": consumer, "topics": topics, "partitions": partitions}
+    await connection.execute(ADD_MISSING, wanted | {"offsets": list(beginnings.values())})
+    rows = await connection.execute(READ, wanted)
+    return {(row.topic, row.partition): row.next_offset for row in rows}
+
+
+async def move_positions(
+    connection: AsyncConnection, consumer: str, moves: Mapping[Partition, tuple[int, int]]
+) -> None:
+    """Move each partition from its expected to its next offset; raises Fenced if one is elsewhere.
+
+    A fenced caller rolls back, drops its batch, reads the positions and seeks; it never retries,
+    bisects or dead-letters the batch.
+    """
+    if not moves:
+        return
+    topics, partitions = _columns(moves)
+    result = await connection.execute(
+        MOVE,
+        {
+            "consumer": consumer,
+            "topics": topics,
+            "partitions": partitions,
+            "expected": [expected for expected, _ in moves.values()],
+            "next": [next_offset for _, next_offset in moves.values()],
+        },
+    )
+    if result.rowcount != len(moves):
+        raise Fenced(f"{consumer} moved {result.rowcount} of {len(moves)} positions")
+
+
+def _columns(partitions: Mapping[Partition, object]) -> tuple[Sequence[str], Sequence[int]]:
+    return [topic for topic, _ in partitions], [partition for _, partition in partitions]

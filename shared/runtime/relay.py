@@ -1,0 +1,145 @@
+"""The relay sends committed outbox rows to Kafka: at least once, in order per aggregate.
+
+A round has at most one batch per partition in flight and waits for every answer. Only
+acknowledged rows are marked. After an error it starts again from the oldest unsent row.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+import structlog
+from aiokafka.errors import KafkaError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.runtime.backoff import Backoff
+from shared.runtime.database import Database
+from shared.runtime.lease import Lease
+from shared.runtime.metrics import (
+    OUTBOX_OLDEST_AGE_SECONDS,
+    OUTBOX_UNSENT,
+    RELAY_ERRORS,
+    RELAY_LEASE_HELD,
+    RELAY_SENT,
+)
+from shared.runtime.outbox import Sendable, mark_sent, measure, read_resend, read_unsent
+from shared.runtime.sender import Sender
+from shared.runtime.waiting import wait_for_any
+
+log = structlog.get_logger(__name__)
+
+ROUND_ROWS_MAX = 2000
+# Commits of other processes are noticed within this time; those of our own wake the relay.
+POLL_SECONDS = 0.1
+STANDBY_SECONDS = 1.0
+MEASURE_SECONDS = 2.0
+
+
+class Relay:
+    """One active per service; the others stand by and take over when the lease runs out."""
+
+    name = "relay"
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        bootstrap_servers: str,
+        lease: Lease | None = None,
+        round_rows_max: int = ROUND_ROWS_MAX,
+    ) -> None:
+        self._database = database
+        self._sender = Sender(bootstrap_servers)
+        self._lease = lease or Lease(uuid4())
+        self._round_rows_max = round_rows_max
+        self._wake = asyncio.Event()
+        self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
+        self._measured_at = float("-inf")
+
+    def wake(self) -> None:
+        """Something was committed: look at the outbox now."""
+        self._wake.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        try:
+            while not stopping.is_set():
+                self._wake.clear()
+                pause = await self._step(stopping)
+                if pause > 0:
+                    await wait_for_any(stopping, self._wake, timeout_seconds=pause)
+        finally:
+            await self._stand_down()
+
+    async def _step(self, stopping: asyncio.Event) -> float:
+        """One round; returns the seconds to wait before the next."""
+        try:
+            if not await self._take_lease():
+                return STANDBY_SECONDS
+            sent = await self._round()
+        except Exception as error:  # noqa: BLE001 - rows stay unsent, whatever went wrong
+            RELAY_ERRORS.inc()
+            log.warning("relay_failed", error=repr(error))
+            await self._sender.close()
+            await wait_for_any(stopping, timeout_seconds=self._backoff.next())
+            return 0.0
+        self._backoff.reset()
+        return 0.0 if sent else POLL_SECONDS
+
+    async def _take_lease(self) -> bool:
+        if self._lease.seconds_to_send > self._lease.duration.total_seconds() / 4:
+            return True
+        async with self._database.transaction() as unit:
+            held = await self._lease.take(unit.connection)
+        RELAY_LEASE_HELD.set(held)
+        return held
+
+    async def _round(self) -> int:
+        rows, again = await self._read()
+        if not rows:
+            return 0
+        acknowledged, error = await self._send(rows)
+        async with self._database.transaction() as unit:
+            await mark_sent(unit.connection, acknowledged, again=again)
+            held = await self._lease.take(unit.connection)
+        RELAY_LEASE_HELD.set(held)
+        RELAY_SENT.inc(len(acknowledged))
+        if error is not None:
+            raise error
+        return len(acknowledged)
+
+    async def _read(self) -> tuple[list[Sendable], bool]:
+        async with self._database.transaction() as unit:
+            await self._measure(unit.connection)
+            rows = await read_unsent(unit.connection, self._round_rows_max)
+            if rows:
+                return rows, False
+            return await read_resend(unit.connection, self._round_rows_max), True
+
+    async def _send(self, rows: Sequence[Sendable]) -> tuple[list[Sendable], BaseException | None]:
+        """Send what fits into one batch per partition; an error comes back beside the rows."""
+        seconds = self._lease.seconds_to_send
+        if seconds <= 0:
+            return [], None
+        try:
+            await self._sender.start(timeout_seconds=seconds)
+        except (KafkaError, OSError, TimeoutError) as error:
+            return [], error
+        return await self._sender.send(rows, timeout_seconds=self._lease.seconds_to_send)
+
+    async def _measure(self, connection: AsyncConnection) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._measured_at < MEASURE_SECONDS:
+            return
+        self._measured_at = now
+        state = await measure(connection)
+        OUTBOX_UNSENT.set(state.unsent_count)
+        OUTBOX_OLDEST_AGE_SECONDS.set(state.oldest_age_seconds)
+
+    async def _stand_down(self) -> None:
+        await self._sender.close()
+        try:
+            async with asyncio.timeout(2), self._database.transaction() as unit:
+                await self._lease.release(unit.connection)
+        except Exception as error:  # noqa: BLE001 - the lease runs out by itself
+            log.info("lease_not_released", error=repr(error))
+        RELAY_LEASE_HELD.set(0)

@@ -1,0 +1,129 @@
+"""Sends encoded rows with an idempotent producer: `acks=all`, one batch per partition at a time."""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from shared.runtime.outbox import Sendable
+
+# One batch takes about 1,500 of our events; the broker's own limit is 1 MiB.
+BATCH_BYTES_MAX = 512 * 1024
+REQUEST_TIMEOUT_MS = 4_000
+CLOSE_SECONDS = 2.0
+
+Place = tuple[str, int]
+
+
+class Sender:
+    """An AIOKafkaProducer that is thrown away after any error.
+
+    What an old producer may still deliver late are only rows that the new one sends again from
+    the oldest unsent on, so first occurrences stay in order.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._producer: AIOKafkaProducer | None = None
+        self._partition_counts: dict[str, int] = {}
+
+    async def start(self, *, timeout_seconds: float) -> None:
+        """Connect if needed. Raises KafkaError, OSError or TimeoutError."""
+        if self._producer is not None:
+            return
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=BATCH_BYTES_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        try:
+            await asyncio.wait_for(producer.start(), timeout_seconds)
+        except BaseException:
+            await _close(producer)
+            raise
+        self._producer = producer
+
+    async def send(
+        self, rows: Sequence[Sendable], *, timeout_seconds: float
+    ) -> tuple[list[Sendable], BaseException | None]:
+        """Send and wait for every answer: the acknowledged rows, and the first error if any.
+
+        Rows that did not fit into their partition's batch are neither; they stay unsent.
+        """
+        try:
+            batches = await asyncio.wait_for(self._fill(rows), timeout_seconds)
+        except (KafkaError, OSError, TimeoutError) as error:
+            return [], error
+        tasks = {
+            asyncio.create_task(self._send_batch(place, batch)): taken
+            for place, (batch, taken) in batches.items()
+        }
+        done, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        errors = [error for task in done if (error := task.exception()) is not None]
+        if late:
+            errors.append(TimeoutError(f"{len(late)} batches without an answer"))
+        acknowledged = [row for task in done if task.exception() is None for row in tasks[task]]
+        return acknowledged, next(iter(errors), None)
+
+    async def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _close(producer)
+
+    async def _fill(
+        self, rows: Sequence[Sendable]
+    ) -> dict[Place, tuple[BatchBuilder, list[Sendable]]]:
+        assert self._producer is not None
+        batches: dict[Place, tuple[BatchBuilder, list[Sendable]]] = {}
+        full: set[Place] = set()
+        for row in rows:
+            place = (row.topic, await self._partition_of(row))
+            if place in full:
+                continue
+            if place not in batches:
+                batches[place] = (self._producer.create_batch(), [])
+            batch, taken = batches[place]
+            appended = batch.append(
+                key=row.key, value=row.body, timestamp=None, headers=row.headers
+            )
+            if appended is None:
+                # Not in the batch; nothing after it may overtake it within its partition.
+                full.add(place)
+            else:
+                taken.append(row)
+        return batches
+
+    async def _send_batch(self, place: Place, batch: BatchBuilder) -> None:
+        assert self._producer is not None
+        topic, partition = place
+        batch.close()
+        answer = await self._producer.send_batch(batch, topic, partition=partition)
+        await answer
+
+    async def _partition_of(self, row: Sendable) -> int:
+        """Kafka's default: murmur2 of the key, so that any client finds a key's partition."""
+        count = self._partition_counts.get(row.topic)
+        if count is None:
+            assert self._producer is not None
+            count = len(await self._producer.partitions_for(row.topic))
+            self._partition_counts[row.topic] = count
+        return (murmur2(row.key) & 0x7FFFFFFF) % count
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    try:
+        # Everything sent was answered or given up; nothing is left to flush.
+        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
+    except (KafkaError, OSError, TimeoutError):
+        # stop() flushes first, and a broker that is gone never lets it: end its tasks.
+        if producer._sender is not None:
+            await producer._sender.close()
+        await producer.client.close()

@@ -1,0 +1,100 @@
+"""The topics, declared once; broker auto-create is off, so only this declaration makes them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from shared.kernel.errors import Contradiction, Unavailable
+from shared.kernel.events import CONTRIBUTIONS_TOPIC, ORDERS_TOPIC, PEOPLE_TOPIC
+
+# Never changed: another count would move keys to other partitions and break their order.
+PARTITION_COUNT = 12
+# As long as sent outbox rows are kept, so that log and outbox heal each other.
+RETENTION_DAYS = 14
+DEADLINE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic per aggregate family; the record key is the insured person's id."""
+
+    name: str
+    partition_count: int = PARTITION_COUNT
+    retention_days: int = RETENTION_DAYS
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_days * 24 * 60 * 60 * 1000),
+        }
+
+
+TOPICS = (Topic(CONTRIBUTIONS_TOPIC), Topic(ORDERS_TOPIC), Topic(PEOPLE_TOPIC))
+
+
+async def create_topics(
+    bootstrap_servers: str,
+    *,
+    replication_factor: int = 1,
+    topics: Iterable[Topic] = TOPICS,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> None:
+    """Create what is missing and verify what is there; may be repeated.
+
+    Raises Unavailable when the broker does not answer in time, Contradiction when an existing
+    topic has another number of partitions.
+    """
+    wanted = tuple(topics)
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            await _create_until_done(bootstrap_servers, wanted, replication_factor)
+    except TimeoutError as error:
+        raise Unavailable(
+            "kafka_unavailable", f"Kafka at {bootstrap_servers} did not make the topics in time"
+        ) from error
+
+
+async def _create_until_done(servers: str, topics: tuple[Topic, ...], replication: int) -> None:
+    while True:
+        try:
+            return await _create_once(servers, topics, replication)
+        except (KafkaError, OSError):
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _create_once(servers: str, topics: tuple[Topic, ...], replication: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        answer = await admin.create_topics(
+            [
+                NewTopic(
+                    topic.name, topic.partition_count, replication, topic_configs=topic.settings
+                )
+                for topic in topics
+            ]
+        )
+        for error in answer.topic_errors:
+            kind = for_code(error[1])
+            if error[1] != 0 and kind is not TopicAlreadyExistsError:
+                raise kind(str(error))
+        described = await admin.describe_topics([topic.name for topic in topics])
+    finally:
+        await admin.close()
+    _verify(topics, {entry["topic"]: len(entry["partitions"]) for entry in described})
+
+
+def _verify(topics: tuple[Topic, ...], found: dict[str, int]) -> None:
+    for topic in topics:
+        if found.get(topic.name) == 0 or topic.name not in found:
+            raise KafkaError(f"{topic.name} is not visible yet")
+        if found[topic.name] != topic.partition_count:
+            raise Contradiction(
+                f"topic {topic.name} has {found[topic.name]} partitions, not"
+                f" {topic.partition_count}; it must be made anew"
+            )
