@@ -1,0 +1,1 @@
+"""The stack without Docker: real servers, the services, one entry port."""

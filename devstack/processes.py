@@ -1,0 +1,215 @@
+"""Processes that outlive us: started once, found again by pid file, stopped for certain.
+
+A pid file holds the process id and its start time: an id that the system gave to somebody else
+in the meantime never counts as ours and is never signalled.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from devstack.problems import DevstackError
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+# Every process of a stack carries its state folder here, so that `down` also finds one whose
+# pid file was never written because its parent died in between.
+STACK_MARK = "SONGHE_DEVSTACK_STACK"
+POLL_SECONDS = 0.05
+LOG_LIMIT_BYTES = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What to run and how to tell that it is ready.
+
+    `is_ready` returns quickly and raises nothing. `user` is (uid, gid), None for our own.
+    """
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: Path
+    is_ready: Callable[[], bool]
+    ready_seconds: float = 30.0
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 15.0
+    user: tuple[int, int] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the program has to be started anew to follow its settings."""
+        settings = sorted(p for p in self.environment.items() if p[0].startswith("SONGHE_"))
+        return hashlib.sha256(json.dumps([list(self.argv), settings]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one stack, by name."""
+
+    state_dir: Path
+
+    def start(self, program: Program) -> int:
+        """Start a program that does not run; its process id. Raises DevstackError."""
+        log = self.log(program.name)
+        _turn_over(log)
+        environment = {**program.environment, STACK_MARK: str(self.state_dir)}
+        done = run_launcher(program, environment=environment, log=log)
+        if done.returncode != 0:
+            raise DevstackError(f"{program.name} cannot be started: {done.stderr.strip()}.")
+        pid = int(done.stdout)
+        self._remember(program, pid)
+        return pid
+
+    def wait_until_ready(self, program: Program) -> None:
+        """Return when the program answers; raise DevstackError when it ended or is too slow."""
+        deadline = time.monotonic() + program.ready_seconds
+        while not program.is_ready():
+            if self.find(program.name) is None:
+                raise DevstackError(self._ended_sentence(program.name))
+            if time.monotonic() > deadline:
+                raise DevstackError(
+                    f"{program.name} was not ready within {program.ready_seconds:.0f} s; "
+                    f"its log is {self.log(program.name)}."
+                )
+            time.sleep(POLL_SECONDS)
+
+    def find(self, name: str) -> psutil.Process | None:
+        """The running process of that name, None if it does not run."""
+        try:
+            record = json.loads(self._pid_file(name).read_text())
+            process = psutil.Process(record["pid"])
+            # The two clocks may differ by one tick after rounding
+            ours = abs(process.create_time() - record["started_at"]) < 0.05
+            return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
+        except (FileNotFoundError, json.JSONDecodeError, psutil.NoSuchProcess):
+            return None
+
+    def fingerprint(self, name: str) -> str | None:
+        """The fingerprint that the process of that name was started with."""
+        try:
+            found: str = json.loads(self._pid_file(name).read_text())["fingerprint"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found
+
+    def names(self) -> list[str]:
+        """Every name that has a pid file."""
+        return sorted(path.stem for path in (self.state_dir / "run").glob("*.json"))
+
+    def stop(
+        self, name: str, *, by: signal.Signals = signal.SIGTERM, within_seconds: float = 15.0
+    ) -> bool:
+        """Stop a process and all its children: by signal, after the deadline by SIGKILL.
+
+        Returns False if it had to be killed. A process that does not run is stopped already.
+        """
+        process = self.find(name)
+        gently = True
+        if process is not None:
+            family = [process, *_children(process)]
+            _signal(process, by)
+            gone, _ = psutil.wait_procs([process], timeout=within_seconds)
+            gently = bool(gone)
+            end_all(family)
+        self._pid_file(name).unlink(missing_ok=True)
+        return gently
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to exactly this process, as a crash would do; its pid file stays."""
+        process = self.find(name)
+        if process is not None:
+            _signal(process, signal.SIGKILL)
+            psutil.wait_procs([process], timeout=10)
+
+    def strays(self) -> list[psutil.Process]:
+        """Processes that carry this stack's mark, whether a pid file knows them or not."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                marked = process.environ().get(STACK_MARK) == str(self.state_dir)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+                continue
+            if marked and process.pid != os.getpid():
+                found.append(process)
+        return found
+
+    def log(self, name: str) -> Path:
+        """Where the output of that process goes."""
+        return self.state_dir / "logs" / f"{name}.log"
+
+    def _remember(self, program: Program, pid: int) -> None:
+        try:
+            started_at = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:
+            raise DevstackError(self._ended_sentence(program.name)) from None
+        record = {"pid": pid, "started_at": started_at, "fingerprint": program.fingerprint}
+        path = self._pid_file(program.name)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(record))
+        fresh.replace(path)
+
+    def _ended_sentence(self, name: str) -> str:
+        log = self.log(name)
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        last = f" Its last line: {lines[-1]}" if lines else ""
+        return f"{name} ended by itself; its log is {log}.{last}"
+
+    def _pid_file(self, name: str) -> Path:
+        return self.state_dir / "run" / f"{name}.json"
+
+
+def run_launcher(
+    program: Program, *, environment: Mapping[str, str], log: Path | None, deadline: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Hand a program to the launcher; without a log it runs in the foreground to its end."""
+    order = {
+        "argv": list(program.argv),
+        "environment": dict(environment),
+        "cwd": str(program.cwd),
+        "log": str(log) if log else None,
+        "user": program.user,
+    }
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(LAUNCHER)],
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+        timeout=deadline,
+        check=False,
+    )
+
+
+def end_all(processes: Sequence[psutil.Process], *, within_seconds: float = 5.0) -> None:
+    """SIGKILL to whatever of these is still there, and wait until it is gone."""
+    left = [process for process in processes if process.is_running()]
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=within_seconds)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)  # psutil compares the start time again before it signals
+
+
+def _turn_over(log: Path) -> None:
+    """Keep a log from growing for ever: one older part stays."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_suffix(".log.1"))
