@@ -1,0 +1,292 @@
+"""What an answer about one attempt means for it and its order. Pure: no clock, no channel.
+
+A time-out never fails, "not there" closes only late and twice, a wrong amount never settles,
+and success for an order that is not open is unexpected money, not an error.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.payment.domain import payment_order
+from services.payment.domain.channel import Capabilities, ChannelKind
+from services.payment.domain.channel_answer import (
+    Answer,
+    AwaitingPayer,
+    Declined,
+    NeverSent,
+    NotThere,
+    Succeeded,
+    Unknown,
+)
+from services.payment.domain.failure_reason import FailureReason
+from services.payment.domain.operator_item import ItemKind, OperatorItem
+from services.payment.domain.payment_attempt import (
+    ATTEMPT_TRANSITIONS,
+    AttemptStatus,
+    Call,
+    PaymentAttempt,
+)
+from services.payment.domain.payment_order import PaymentOrder, Settlement
+from services.payment.domain.query_schedule import (
+    NOT_THERE_INTERVAL,
+    NOT_THERE_MARGIN,
+    UNKNOWN_LIMIT,
+    next_decision_ask_at,
+    next_query_at,
+    promised_until,
+    send_again_at,
+)
+from services.payment.domain.refund import Refund, RefundReason, refund_all
+from shared.kernel.errors import Contradiction
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Order and attempt after an answer, and what else must be recorded with them."""
+
+    order: PaymentOrder
+    attempt: PaymentAttempt
+    refund: Refund | None = None
+    items: tuple[OperatorItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How an answer was obtained: `asked_at` is before the call, `now` after it."""
+
+    call: Call
+    channel: Capabilities
+    asked_at: datetime
+    now: datetime
+
+
+def decide(order: PaymentOrder, attempt: PaymentAttempt, answer: Answer, asking: Asking) -> Outcome:
+    """The one place where an answer becomes state.
+
+    Raises Contradiction where the answer excludes what the channel said finally before.
+    """
+    if not attempt.is_open:
+        outcome = _after_the_end(order, attempt, answer, asking)
+    else:
+        outcome = _while_open(order, attempt, answer, asking)
+    return _show_changes(order, attempt, outcome)
+
+
+def _while_open(
+    order: PaymentOrder, attempt: PaymentAttempt, answer: Answer, asking: Asking
+) -> Outcome:
+    match answer:
+        case Succeeded():
+            return _succeeded(order, attempt, answer, asking)
+        case Declined():
+            return _declined(order, attempt, answer.reason, asking)
+        case AwaitingPayer():
+            return Outcome(order, _awaiting_payer(attempt, asking.now))
+        case Unknown():
+            return _unknown(order, attempt, asking.now)
+        case NotThere():
+            return _not_there(order, attempt, asking)
+        case NeverSent():
+            return _never_sent(order, attempt)
+
+
+def _after_the_end(
+    order: PaymentOrder, attempt: PaymentAttempt, answer: Answer, asking: Asking
+) -> Outcome:
+    """Late news about a finished attempt: money is always recorded, the rest confirms or not."""
+    if isinstance(answer, Succeeded):
+        if attempt.status is not AttemptStatus.SUCCEEDED:
+            return _succeeded(order, attempt, answer, asking)
+        if (answer.trade_no, answer.amount) == (attempt.trade_no, attempt.received):
+            return Outcome(order, attempt)
+    elif isinstance(answer, Unknown) or attempt.status is not AttemptStatus.SUCCEEDED:
+        return Outcome(order, attempt)
+    raise Contradiction(
+        f"attempt {attempt.id} is {attempt.status}, and the channel now says {answer}"
+    )
+
+
+def _succeeded(
+    order: PaymentOrder, attempt: PaymentAttempt, answer: Succeeded, asking: Asking
+) -> Outcome:
+    if answer.amount != attempt.amount:
+        if asking.call is not Call.QUERY and attempt.is_open:
+            return _ask_at_once(order, attempt, asking.now)
+        return _suspense(order, attempt, answer, asking.now)
+    received = _received(attempt, answer)
+    if order.is_open:
+        return Outcome(payment_order.settle(order, settlement_by(received)), received)
+    return Outcome(
+        order,
+        replace(
+            received,
+            unexpected_sequence=1,
+            due_at=next_decision_ask_at(unexpected_sequence=1, now=asking.now),
+        ),
+    )
+
+
+def settlement_by(attempt: PaymentAttempt) -> Settlement:
+    """The settlement that a succeeded attempt makes; raises Contradiction for any other."""
+    if attempt.trade_no is None or attempt.succeeded_at is None:
+        raise Contradiction(f"attempt {attempt.id} is {attempt.status}: it received no money")
+    return Settlement(
+        attempt_id=attempt.id,
+        channel=attempt.channel,
+        channel_trade_no=attempt.trade_no,
+        settled_at=attempt.succeeded_at,
+    )
+
+
+def _suspense(
+    order: PaymentOrder, attempt: PaymentAttempt, answer: Succeeded, now: datetime
+) -> Outcome:
+    """Money of a wrong amount, confirmed by a query: kept apart and refunded in full."""
+    received = replace(_received(attempt, answer), reason=FailureReason.WRONG_AMOUNT)
+    detail = f"order {order.id}: {answer.amount.fen} fen instead of {attempt.amount.fen}"
+    refund = refund_all(received, RefundReason.WRONG_AMOUNT, now)
+    if order.is_open:
+        order = payment_order.fail(order, FailureReason.WRONG_AMOUNT)
+    wrong = OperatorItem(ItemKind.WRONG_AMOUNT, str(attempt.id), detail)
+    return Outcome(order, received, refund, (wrong, refund_due(refund)))
+
+
+def refund_due(refund: Refund) -> OperatorItem:
+    detail = f"{refund.amount.fen} fen of attempt {refund.attempt_id}: {refund.reason}"
+    return OperatorItem(ItemKind.REFUND_DUE, str(refund.id), detail)
+
+
+def _declined(
+    order: PaymentOrder, attempt: PaymentAttempt, reason: FailureReason, asking: Asking
+) -> Outcome:
+    declined = replace(_moved(attempt, AttemptStatus.DECLINED), reason=reason, due_at=None)
+    if asking.channel.kind is ChannelKind.DIRECT and order.is_open:
+        order = payment_order.fail(order, reason)
+    return Outcome(order, declined)
+
+
+def _awaiting_payer(attempt: PaymentAttempt, now: datetime) -> PaymentAttempt:
+    moved = _moved(attempt, AttemptStatus.AWAITING_PAYER)
+    return replace(moved, not_there_count=0, last_not_there_at=None, due_at=_query_at(attempt, now))
+
+
+def _unknown(order: PaymentOrder, attempt: PaymentAttempt, now: datetime) -> Outcome:
+    since = attempt.unknown_since or now
+    promise = promised_until(unknown_since=since, now=now)
+    unknown = replace(
+        _moved(attempt, AttemptStatus.UNKNOWN),
+        unknown_since=since,
+        promised_until=promise,
+        due_at=min(_query_at(attempt, now), promise),
+    )
+    return Outcome(order, unknown, items=_item_when_overdue(unknown, now))
+
+
+def _ask_at_once(order: PaymentOrder, attempt: PaymentAttempt, now: datetime) -> Outcome:
+    """A wrong amount in the answer to a send: unknown until a query confirms it."""
+    outcome = _unknown(order, attempt, now)
+    return replace(outcome, attempt=replace(outcome.attempt, due_at=now))
+
+
+def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
+    if asking.asked_at >= attempt.expires_at + NOT_THERE_MARGIN:
+        return _not_there_after_expiry(order, attempt, asking)
+    if _may_send_again(order, attempt, asking):
+        again_at = send_again_at(send_count=attempt.send_count, now=asking.now)
+        return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
+    wait_until = min(_query_at(attempt, asking.now), attempt.expires_at + NOT_THERE_MARGIN)
+    waiting = replace(attempt, due_at=max(wait_until, asking.now))
+    if attempt.status is AttemptStatus.UNKNOWN:
+        waiting = replace(_unknown(order, attempt, asking.now).attempt, due_at=waiting.due_at)
+    return Outcome(order, waiting, items=_item_when_overdue(attempt, asking.now))
+
+
+def _may_send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> bool:
+    if asking.call is not Call.QUERY or not order.is_open or attempt.first_sent_at is None:
+        return False
+    window_end = attempt.first_sent_at + asking.channel.idempotency_window
+    return asking.now < min(window_end, attempt.expires_at)
+
+
+def _not_there_after_expiry(
+    order: PaymentOrder, attempt: PaymentAttempt, asking: Asking
+) -> Outcome:
+    first_at = attempt.last_not_there_at
+    if first_at is None:
+        seen_once = replace(
+            attempt,
+            not_there_count=1,
+            last_not_there_at=asking.asked_at,
+            due_at=asking.asked_at + NOT_THERE_INTERVAL,
+        )
+        return Outcome(order, seen_once)
+    if asking.asked_at - first_at < NOT_THERE_INTERVAL:
+        return Outcome(order, replace(attempt, due_at=first_at + NOT_THERE_INTERVAL))
+    seen_twice = replace(
+        attempt, not_there_count=attempt.not_there_count + 1, last_not_there_at=asking.asked_at
+    )
+    return _closed(order, seen_twice)
+
+
+def _never_sent(order: PaymentOrder, attempt: PaymentAttempt) -> Outcome:
+    if attempt.send_count:
+        raise Contradiction(f"attempt {attempt.id} was sent {attempt.send_count} times")
+    return _closed(order, attempt)
+
+
+def _closed(order: PaymentOrder, attempt: PaymentAttempt) -> Outcome:
+    closed = replace(
+        _moved(attempt, AttemptStatus.CLOSED), reason=FailureReason.EXPIRED, due_at=None
+    )
+    if order.is_open:
+        order = payment_order.fail(order, FailureReason.EXPIRED)
+    return Outcome(order, closed)
+
+
+def _received(attempt: PaymentAttempt, answer: Succeeded) -> PaymentAttempt:
+    return replace(
+        _moved(attempt, AttemptStatus.SUCCEEDED),
+        trade_no=answer.trade_no,
+        received=answer.amount,
+        succeeded_at=answer.at,
+        reason=None,
+        due_at=None,
+    )
+
+
+def _moved(attempt: PaymentAttempt, target: AttemptStatus) -> PaymentAttempt:
+    """The attempt in its new status; staying in one is no move. What was unknown is forgotten."""
+    if attempt.status is target:
+        return attempt
+    return replace(
+        attempt,
+        status=ATTEMPT_TRANSITIONS.check(attempt.status, target, attempt.id),
+        unknown_since=None,
+        promised_until=None,
+    )
+
+
+def _query_at(attempt: PaymentAttempt, now: datetime) -> datetime:
+    return next_query_at(
+        query_count=attempt.query_count, first_sent_at=attempt.first_sent_at or now, now=now
+    )
+
+
+def _item_when_overdue(attempt: PaymentAttempt, now: datetime) -> tuple[OperatorItem, ...]:
+    sent_at = attempt.first_sent_at
+    if sent_at is None or now - sent_at < UNKNOWN_LIMIT:
+        return ()
+    detail = f"order {attempt.order_id}: no outcome from {attempt.channel} since {sent_at}"
+    return (OperatorItem(ItemKind.OUTCOME_UNKNOWN, str(attempt.id), detail),)
+
+
+def _show_changes(before: PaymentOrder, attempt: PaymentAttempt, outcome: Outcome) -> Outcome:
+    """Move versions: the attempt's with any change, the order's with what people can see."""
+    after = outcome.attempt
+    if after == attempt:
+        return outcome
+    order = outcome.order
+    seen = (after.status, after.promised_until) != (attempt.status, attempt.promised_until)
+    if seen and order.version == before.version:
+        order = payment_order.shown_anew(order)
+    return replace(outcome, order=order, attempt=replace(after, version=attempt.version + 1))

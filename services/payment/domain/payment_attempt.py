@@ -1,0 +1,108 @@
+"""The payment attempt: one try at one channel, under one order number of ours."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.payment.domain.failure_reason import FailureReason
+from shared.kernel.money import Money
+from shared.kernel.transitions import Move, Transitions
+
+
+class AttemptStatus(StrEnum):
+    STARTED = "STARTED"
+    AWAITING_PAYER = "AWAITING_PAYER"
+    UNKNOWN = "UNKNOWN"
+    SUCCEEDED = "SUCCEEDED"
+    DECLINED = "DECLINED"
+    CLOSED = "CLOSED"
+
+
+S = AttemptStatus
+ATTEMPT_TRANSITIONS = Transitions(
+    "payment_attempt",
+    AttemptStatus,
+    S.STARTED,
+    (
+        Move(S.STARTED, S.AWAITING_PAYER, "the channel waits for the payer"),
+        Move(S.STARTED, S.SUCCEEDED, "the channel received the money"),
+        Move(S.STARTED, S.DECLINED, "the channel refused"),
+        Move(S.STARTED, S.CLOSED, "never sent, or closed at the channel"),
+        Move(S.STARTED, S.UNKNOWN, "time-out, error or nonsense"),
+        Move(S.AWAITING_PAYER, S.SUCCEEDED, "the channel received the money"),
+        Move(S.AWAITING_PAYER, S.DECLINED, "the channel refused"),
+        Move(S.AWAITING_PAYER, S.CLOSED, "closed at the channel"),
+        Move(S.AWAITING_PAYER, S.UNKNOWN, "time-out, error or nonsense"),
+        Move(S.UNKNOWN, S.AWAITING_PAYER, "a query says waiting"),
+        Move(S.UNKNOWN, S.SUCCEEDED, "a query says received"),
+        Move(S.UNKNOWN, S.DECLINED, "a query says refused"),
+        Move(S.UNKNOWN, S.CLOSED, "not there, twice, after expiry and margin"),
+        Move(S.DECLINED, S.SUCCEEDED, "late money"),
+        Move(S.CLOSED, S.SUCCEEDED, "late money"),
+    ),
+)
+OPEN_STATUSES = frozenset({S.STARTED, S.AWAITING_PAYER, S.UNKNOWN})
+
+
+class Call(StrEnum):
+    """What is done next about an attempt at its channel."""
+
+    START = "start"
+    QUERY = "query"
+
+
+class MoneyDecision(StrEnum):
+    """What billing said about unexpected money."""
+
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentAttempt:
+    """One attempt. Its id, as 32 hexadecimal characters, is the order number at the channel.
+
+    `next_call` becomes QUERY in the commit before a send, so that whoever finds the row after
+    a crash asks first. `due_at` is None where nothing is left to do. `received` is what the
+    channel said it took, right amount or not.
+    """
+
+    id: UUID
+    order_id: UUID
+    channel: str
+    amount: Money
+    status: AttemptStatus
+    version: int
+    expires_at: datetime
+    created_at: datetime
+    next_call: Call
+    due_at: datetime | None
+    lease_owner: UUID | None = None
+    send_count: int = 0
+    first_sent_at: datetime | None = None
+    query_count: int = 0
+    unknown_since: datetime | None = None
+    promised_until: datetime | None = None
+    not_there_count: int = 0
+    last_not_there_at: datetime | None = None
+    trade_no: str | None = None
+    received: Money | None = None
+    succeeded_at: datetime | None = None
+    reason: FailureReason | None = None
+    unexpected_sequence: int = 0
+    decision: MoneyDecision | None = None
+
+    @property
+    def number(self) -> str:
+        """The order number at the channel."""
+        return self.id.hex
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def awaits_decision(self) -> bool:
+        """Holds unexpected money about which billing has not yet decided."""
+        return self.unexpected_sequence > 0 and self.decision is None

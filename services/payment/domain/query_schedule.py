@@ -1,0 +1,67 @@
+"""When a channel is asked again, and until when a person is promised news."""
+
+from datetime import datetime, timedelta
+
+# Most calls that time out have been booked: the truth is usually there within seconds.
+QUERY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 15, 60))
+# A channel in trouble is not helped by more questions than this.
+QUERY_INTERVAL = timedelta(minutes=5)
+# After a day the channel's bill is out: a person must look, and we only keep watch.
+UNKNOWN_LIMIT = timedelta(hours=24)
+QUERY_INTERVAL_WATCHING = timedelta(hours=1)
+
+# The first send again is at once: the usual cause is our own crash before the call.
+SEND_AGAIN_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0, 2, 5, 15, 60))
+
+# A send that left us just before the expiry may still be on its way.
+NOT_THERE_MARGIN = timedelta(minutes=5)
+# Two looks at the same replica lag would be one look.
+NOT_THERE_INTERVAL = timedelta(minutes=1)
+
+# Billing decides within seconds; while it is down there is no use in asking often.
+DECISION_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 300, 1800))
+DECISION_INTERVAL = timedelta(hours=1)
+# About five hours without an answer: something is broken that repeating does not mend.
+DECISION_ASKS_BEFORE_ITEM = 8
+
+# A quarter of an hour resolves most; then longer promises that can be kept.
+PROMISES = (
+    timedelta(minutes=15),
+    timedelta(hours=2),
+    timedelta(hours=4),
+    timedelta(hours=8),
+    timedelta(hours=24),
+)
+PROMISE_INTERVAL = timedelta(hours=24)
+
+
+def next_query_at(*, query_count: int, first_sent_at: datetime, now: datetime) -> datetime:
+    """When to ask after `query_count` queries since the last send."""
+    if query_count < len(QUERY_DELAYS):
+        return now + QUERY_DELAYS[query_count]
+    if now - first_sent_at < UNKNOWN_LIMIT:
+        return now + QUERY_INTERVAL
+    return now + QUERY_INTERVAL_WATCHING
+
+
+def send_again_at(*, send_count: int, now: datetime) -> datetime:
+    """When to send once more after `send_count` sends that the channel does not know of."""
+    place = max(send_count - 1, 0)
+    if place < len(SEND_AGAIN_DELAYS):
+        return now + SEND_AGAIN_DELAYS[place]
+    return now + QUERY_INTERVAL
+
+
+def promised_until(*, unknown_since: datetime, now: datetime) -> datetime:
+    """By when the person hears news: the first promise after `now`, always in the future."""
+    for promise in PROMISES:
+        if now < unknown_since + promise:
+            return unknown_since + promise
+    days_over = (now - unknown_since) // PROMISE_INTERVAL
+    return unknown_since + (days_over + 1) * PROMISE_INTERVAL
+
+
+def next_decision_ask_at(*, unexpected_sequence: int, now: datetime) -> datetime:
+    """When to tell billing again of unexpected money it has not decided about."""
+    place = max(unexpected_sequence - 1, 0)
+    return now + (DECISION_DELAYS[place] if place < len(DECISION_DELAYS) else DECISION_INTERVAL)
