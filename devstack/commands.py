@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"{error.strerror or error}: {error.filename or stack.state_dir}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
 

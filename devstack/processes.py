@@ -24,7 +24,8 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 # Every process of a stack carries its state folder here, so that `down` also finds one whose
 # pid file was never written because its parent died in between.
 STACK_MARK = "SONGHE_DEVSTACK_STACK"
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
+KILL_SECONDS = 10.0
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 
 
@@ -90,7 +91,7 @@ class Processes:
             process = psutil.Process(record["pid"])
             # The two clocks may differ by one tick after rounding
             ours = abs(process.create_time() - record["started_at"]) < 0.05
-            return process if ours and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if ours and not has_ended(process) else None
         except (FileNotFoundError, json.JSONDecodeError, psutil.NoSuchProcess):
             return None
 
@@ -118,8 +119,7 @@ class Processes:
         if process is not None:
             family = [process, *_children(process)]
             _signal(process, by)
-            gone, _ = psutil.wait_procs([process], timeout=within_seconds)
-            gently = bool(gone)
+            gently = _wait_until_ended([process], within_seconds)
             end_all(family)
         self._pid_file(name).unlink(missing_ok=True)
         return gently
@@ -129,7 +129,7 @@ class Processes:
         process = self.find(name)
         if process is not None:
             _signal(process, signal.SIGKILL)
-            psutil.wait_procs([process], timeout=10)
+            _wait_until_ended([process], KILL_SECONDS)
 
     def strays(self) -> list[psutil.Process]:
         """Processes that carry this stack's mark, whether a pid file knows them or not."""
@@ -139,7 +139,7 @@ class Processes:
                 marked = process.environ().get(STACK_MARK) == str(self.state_dir)
             except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
                 continue
-            if marked and process.pid != os.getpid():
+            if marked and process.pid != os.getpid() and not has_ended(process):
                 found.append(process)
         return found
 
@@ -189,12 +189,31 @@ def run_launcher(
     )
 
 
-def end_all(processes: Sequence[psutil.Process], *, within_seconds: float = 5.0) -> None:
-    """SIGKILL to whatever of these is still there, and wait until it is gone."""
-    left = [process for process in processes if process.is_running()]
+def end_all(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL to whatever of these still runs. Raises DevstackError if even that fails."""
+    left = [process for process in processes if not has_ended(process)]
     for process in left:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=within_seconds)
+    if not _wait_until_ended(left, KILL_SECONDS):
+        pids = ", ".join(str(process.pid) for process in left if not has_ended(process))
+        raise DevstackError(f"The system does not end process {pids} although it was killed.")
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or only waits for its parent to notice (which may never happen)."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not all(has_ended(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

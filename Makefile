@@ -1,0 +1,54 @@
+# Songhe: everything a developer does, by one word. `make` alone lists the words.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+LOCK := requirements-dev.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status logs demo test check fmt docs
+
+help: ## list these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The copy of the lock tells what the environment was made from: pip runs again only after a change.
+setup: ## create .venv with every package of the lock, verified by hash
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON): install Python 3.11 or newer, or run make PYTHON=/path/to/python." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Songhe needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1): run make PYTHON=/path/to/newer/python." >&2; exit 2; }
+	@cmp -s $(LOCK) $(VENV)/$(LOCK) || { \
+	  echo "Installing the locked packages into $(VENV) (a minute with a warm cache) ..." && \
+	  $(PYTHON) -m venv --clear $(VENV) && \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK) && \
+	  cp $(LOCK) $(VENV)/$(LOCK); }
+
+up: setup ## start the whole stack; a second time it is a no-op
+	@$(RUN) -m devstack up
+
+down: ## stop every process of the stack; the data stay
+	@if [ -x $(RUN) ]; then $(RUN) -m devstack down; fi
+
+status: setup ## what runs, and where
+	@$(RUN) -m devstack status
+
+logs: setup ## follow all logs
+	@$(RUN) -m devstack logs -f
+
+demo: up ## take one contribution from login to "paid, SMS delivered"
+	@$(RUN) -m devstack.demo
+
+test: setup ## every test, over real servers that the tests start themselves
+	@$(RUN) -m pytest
+
+check: setup ## style, types, import rules, generated files, secrets
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(RUN) -m tests.generate --check
+	git ls-files -z | xargs -0 $(VENV)/bin/detect-secrets-hook --baseline .secrets.baseline
+
+fmt: setup ## put every file into shape
+	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
+
+docs: setup ## write the generated documents anew
+	@$(RUN) -m tests.generate
