@@ -7,6 +7,8 @@ shots fires, one per call; a call that ends early does not use up the later ones
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Literal, Self
@@ -73,6 +75,9 @@ class FaultView(BaseModel):
 
 
 class FaultList(BaseModel):
+    """`held_count`: calls that a fault slows down or keeps without an answer right now."""
+
+    held_count: int
     items: list[FaultView]
     next_cursor: None = None
 
@@ -92,6 +97,7 @@ class Faults:
         self._book = book
         self._seed = seed
         self._released = asyncio.Event()
+        self._held_count = 0
 
     def fire(self, kind: Kind, target: Target, call: Call) -> Shot | None:
         """Let the oldest matching fault fire; each one that is asked draws from the seed once."""
@@ -118,23 +124,34 @@ class Faults:
     async def before(self, request: Request, target: Target, call: Call) -> None:
         """What goes wrong before anything is booked or read. Raises Injected."""
         if shot := self.fire("slow", target, call):
-            await self._delay(shot.delay_seconds)
+            with self._held():
+                await self._delay(shot.delay_seconds)
         if self.fire("error_500", target, call):
             raise Injected(500, "injected_error", "A fault on demand: nothing was booked.")
         if shot := self.fire("timeout_before_booking", target, call):
-            await self._hold(request.receive, shot.delay_seconds)
+            with self._held():
+                await self._hold(request.receive, shot.delay_seconds)
 
     async def after(self, request: Request, target: Target, call: Call) -> None:
         """What goes wrong after the book is written. Raises Injected."""
         if self.fire("error_500_after_booking", target, call):
             raise Injected(500, "injected_error", "A fault on demand.")
         if shot := self.fire("timeout_after_booking", target, call):
-            await self._hold(request.receive, shot.delay_seconds)
+            with self._held():
+                await self._hold(request.receive, shot.delay_seconds)
 
     def release(self) -> None:
         """Let go of every call that is held or slowed down: at reset and at shutdown."""
         self._released.set()
         self._released = asyncio.Event()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._held_count += 1
+        try:
+            yield
+        finally:
+            self._held_count -= 1
 
     async def _delay(self, seconds: float) -> None:
         """A slow outside world does its work even when the caller has left meanwhile."""
@@ -181,8 +198,9 @@ class Faults:
         assert fault is not None
         return _view(fault)
 
-    def all(self) -> list[FaultView]:
-        return [_view(fault) for fault in self._book.rows("SELECT * FROM fault ORDER BY seq")]
+    def all(self) -> FaultList:
+        rows = self._book.rows("SELECT * FROM fault ORDER BY seq")
+        return FaultList(held_count=self._held_count, items=[_view(row) for row in rows])
 
     def clear(self) -> None:
         self._book.execute("DELETE FROM fault")
@@ -223,7 +241,7 @@ def fault_routes(faults: Faults) -> APIRouter:
 
     @router.get("")
     async def list_faults() -> FaultList:
-        return FaultList(items=faults.all())
+        return faults.all()
 
     @router.delete("", status_code=204)
     async def clear_faults() -> Response:

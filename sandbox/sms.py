@@ -115,9 +115,7 @@ class SmsGateway:
 
     def sent(self, phone: str | None, *, limit: int, before: int | None) -> SentMessages:
         rows, next_cursor = self._book.page(
-            "SELECT * FROM message WHERE :phone IS NULL OR phone = :phone"
-            if phone is None
-            else "SELECT * FROM message WHERE phone = :phone",
+            "SELECT * FROM message" + (" WHERE phone = :phone" if phone else ""),
             phone=phone,
             limit=limit,
             before=before,
