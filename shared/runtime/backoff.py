@@ -13,7 +13,7 @@ class Backoff:
 
     def next(self) -> float:
         # Beyond 2^16 times the first pause every sensible cap is reached.
-        pause = min(self._cap_seconds, self._first_seconds * 2 ** min(self._count, 16))
+        pause = min(self._cap_seconds, self._first_seconds * float(1 << min(self._count, 16)))
         self._count += 1
         # Jitter keeps processes that failed together from coming back together.
         return pause * random.uniform(0.75, 1.0)

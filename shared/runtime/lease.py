@@ -11,7 +11,8 @@ LEASE = timedelta(seconds=10)
 
 TAKE = text(
     """
-    INSERT INTO relay_lease AS held (owner, until) VALUES (:owner, now() + CAST(:duration AS interval))
+    INSERT INTO relay_lease AS held (owner, until)
+    VALUES (:owner, now() + CAST(:duration AS interval))
     ON CONFLICT (one) DO UPDATE SET owner = :owner, until = now() + CAST(:duration AS interval)
     WHERE held.owner = :owner OR held.until < now()
     RETURNING owner

@@ -67,11 +67,11 @@ class Sender:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        errors = [error for task in done if (error := task.exception()) is not None]
+        failures = [failure for task in done if (failure := task.exception()) is not None]
         if late:
-            errors.append(TimeoutError(f"{len(late)} batches without an answer"))
+            failures.append(TimeoutError(f"{len(late)} batches without an answer"))
         acknowledged = [row for task in done if task.exception() is None for row in tasks[task]]
-        return acknowledged, next(iter(errors), None)
+        return acknowledged, next(iter(failures), None)
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -115,7 +115,8 @@ class Sender:
             assert self._producer is not None
             count = len(await self._producer.partitions_for(row.topic))
             self._partition_counts[row.topic] = count
-        return (murmur2(row.key) & 0x7FFFFFFF) % count
+        hashed: int = murmur2(row.key)
+        return (hashed & 0x7FFFFFFF) % count
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

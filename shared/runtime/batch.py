@@ -1,0 +1,176 @@
+"""One batch of records in one transaction, halved around what fails.
+
+Every try, the batch and then each half, is a savepoint around blocked-key look-up, claim, effect
+and outbox. A dead letter and its blocked key are written outside the failed savepoint, so that
+the next half sees them.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from shared.kernel.errors import Contradiction, Malformed
+from shared.kernel.events import Event, Message
+from shared.runtime.consumer import Consumer, Place, Received
+from shared.runtime.database import is_transient
+from shared.runtime.dead_letters import blocked_keys, park, park_held
+from shared.runtime.inbox import already_claimed, claim
+from shared.runtime.unit_of_work import Unit
+
+TRIES_MAX = 3
+# If everything in a batch of this size fails, the fault is ours, not the records'.
+WHOLE_BATCH_COUNT = 10
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of each record of one try over a batch."""
+
+    applied: list[Received] = field(default_factory=list)
+    duplicate: list[Received] = field(default_factory=list)
+    held: list[Received] = field(default_factory=list)
+    parked: list[tuple[Received, Exception]] = field(default_factory=list)
+    # Failed with tries left, and what waits behind it: tried again in a new transaction.
+    failed: list[tuple[Received, Exception]] = field(default_factory=list)
+    deferred: list[Received] = field(default_factory=list)
+
+    @property
+    def unresolved(self) -> list[Place]:
+        return [record.place for record, _ in self.failed] + [r.place for r in self.deferred]
+
+    @property
+    def is_our_fault(self) -> bool:
+        """Nothing worked and many records failed in their handler: park nothing, try again."""
+        failures = [error for _, error in self.failed]
+        failures += [error for record, error in self.parked if record.malformed is None]
+        worked = self.applied or self.duplicate
+        return not worked and len(failures) >= WHOLE_BATCH_COUNT
+
+
+class Batch:
+    """Applies records to one unit of work; `tries` counts earlier failures by place."""
+
+    def __init__(self, unit: Unit, consumer: Consumer, tries: Mapping[Place, int]) -> None:
+        self._unit = unit
+        self._consumer = consumer
+        self._tries = tries
+        self._waiting_keys: set[tuple[str, bytes]] = set()
+        self.outcome = Outcome()
+
+    async def apply(self, records: Sequence[Received]) -> Outcome:
+        """Apply the records; a transient error passes through and ends the transaction."""
+        await self._attempt(records)
+        return self.outcome
+
+    async def _attempt(self, records: Sequence[Received]) -> None:
+        records = self._without_waiting(records)
+        if not records:
+            return
+        try:
+            async with self._unit.savepoint():
+                applied, duplicate, held = await self._effects(records)
+        except Exception as error:
+            if is_transient(error):
+                raise
+            await self._after_failure(records, error)
+            return
+        self.outcome.applied += applied
+        self.outcome.duplicate += duplicate
+        self.outcome.held += held
+
+    def _without_waiting(self, records: Sequence[Received]) -> list[Received]:
+        waiting = [record for record in records if record.topic_key in self._waiting_keys]
+        self.outcome.deferred += waiting
+        return [record for record in records if record.topic_key not in self._waiting_keys]
+
+    async def _after_failure(self, records: Sequence[Received], error: Exception) -> None:
+        if len(records) == 1:
+            await self._single_failure(records[0], error)
+            return
+        middle = len(records) // 2
+        await self._attempt(records[:middle])
+        await self._attempt(records[middle:])
+
+    async def _single_failure(self, record: Received, error: Exception) -> None:
+        tries = self._tries.get(record.place, 0) + 1
+        if tries >= tries_allowed(error):
+            await park(self._unit, self._consumer, record, error, tries)
+            self.outcome.parked.append((record, error))
+            return
+        self.outcome.failed.append((record, error))
+        if self._consumer.hold_back and record.topic_key is not None:
+            self._waiting_keys.add(record.topic_key)
+
+    async def _effects(
+        self, records: Sequence[Received]
+    ) -> tuple[list[Received], list[Received], list[Received]]:
+        flowing, held = await self._split_by_blocked_keys(records)
+        for record in flowing:
+            if record.malformed is not None:
+                raise record.malformed
+        claimed = await claim(
+            self._unit.connection,
+            self._consumer.name,
+            {record.message.envelope.event_id for record in flowing if record.message},
+        )
+        fresh, duplicate = _first_of_each(flowing, claimed)
+        for together in rounds(fresh):
+            for event, messages in together.items():
+                await self._consumer.reactions[event](self._unit, messages)
+        return fresh, duplicate, held
+
+    async def _split_by_blocked_keys(
+        self, records: Sequence[Received]
+    ) -> tuple[list[Received], list[Received]]:
+        if not self._consumer.hold_back:
+            return list(records), []
+        connection = self._unit.connection
+        keys = {record.topic_key for record in records if record.topic_key is not None}
+        blocked = await blocked_keys(connection, self._consumer.name, keys)
+        if not blocked:
+            return list(records), []
+        behind = [record for record in records if record.topic_key in blocked]
+        seen = await already_claimed(
+            connection,
+            self._consumer.name,
+            {record.event_id for record in behind if record.event_id is not None},
+        )
+        held = [record for record in behind if record.event_id not in seen]
+        await park_held(self._unit, self._consumer, held)
+        return [record for record in records if record not in held], held
+
+
+def tries_allowed(error: Exception) -> int:
+    """Trying again does not mend what is malformed or contradicts what is recorded."""
+    return 1 if isinstance(error, Malformed | Contradiction) else TRIES_MAX
+
+
+def rounds(records: Sequence[Received]) -> list[dict[type[Event], list[Message[Event]]]]:
+    """Split into rounds in which each key appears once, grouped by type within a round."""
+    result: list[dict[type[Event], list[Message[Event]]]] = []
+    seen: dict[object, int] = defaultdict(int)
+    for record in records:
+        assert record.message is not None
+        key = record.key if record.key is not None else record.place
+        number = seen[key]
+        seen[key] += 1
+        if number == len(result):
+            result.append(defaultdict(list))
+        result[number][type(record.message.body)].append(record.message)
+    return result
+
+
+def _first_of_each(
+    records: Sequence[Received], claimed: set[UUID]
+) -> tuple[list[Received], list[Received]]:
+    fresh: list[Received] = []
+    duplicate: list[Received] = []
+    left = set(claimed)
+    for record in records:
+        if record.event_id in left:
+            left.remove(record.event_id)
+            fresh.append(record)
+        else:
+            duplicate.append(record)
+    return fresh, duplicate

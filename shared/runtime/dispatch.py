@@ -1,0 +1,275 @@
+"""Dispatch: fetch a batch, apply it in one transaction, move the positions with it.
+
+The database holds the positions. A rebalance is only noted by Kafka's callbacks; the loop then
+reads the stored positions, seeks, and takes no record of a partition fetched before that.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import (
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from shared.kernel.errors import Contradiction, SongheError
+from shared.runtime.backoff import Backoff
+from shared.runtime.batch import Batch, Outcome
+from shared.runtime.consumer import Consumer, Place, Received, receive_record
+from shared.runtime.database import Database, is_transient
+from shared.runtime.metrics import (
+    CONSUMER_LAG_RECORDS,
+    CONTRADICTIONS,
+    DISPATCH_BATCH_SECONDS,
+    DISPATCH_RECORDS,
+    DISPATCH_RETRIES,
+    DISPATCH_WHOLE_BATCH_FAILURES,
+)
+from shared.runtime.positions import Fenced, move_positions
+from shared.runtime.subscription import Subscription
+from shared.runtime.waiting import wait_for_any
+
+log = structlog.get_logger(__name__)
+
+BATCH_RECORDS_MAX = 500
+FETCH_SECONDS = 0.2
+# Kafka's committed offsets serve lag tools only; they need not be fresher than this.
+COMMIT_SECONDS = 2.0
+
+
+class WholeBatchFailed(SongheError):
+    """Nothing in a large batch worked: the fault is ours, so nothing is parked."""
+
+
+class Dispatch:
+    """One member of a consumer group; a Component that runs until it is stopped."""
+
+    name = "dispatch"
+
+    def __init__(
+        self,
+        database: Database,
+        consumer: Consumer,
+        *,
+        bootstrap_servers: str,
+        session_timeout_seconds: float = 10.0,
+    ) -> None:
+        self._database = database
+        self._consumer = consumer
+        self._bootstrap_servers = bootstrap_servers
+        self._session_timeout_ms = int(session_timeout_seconds * 1000)
+        self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
+        self._tries: dict[Place, int] = {}
+        self._committed_at = float("-inf")
+        self.ready = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Connect again for as long as it takes; a lost broker is no reason to end."""
+        while not stopping.is_set():
+            kafka = self._kafka_consumer()
+            subscription = Subscription(kafka, self._database, self._consumer)
+            try:
+                await kafka.start()
+                kafka.subscribe(list(self._consumer.topics), listener=subscription)
+                await self._until_stopped(kafka, subscription, stopping)
+            except (KafkaError, OSError) as error:
+                log.warning("kafka_failed", consumer=self._consumer.name, error=repr(error))
+                await wait_for_any(stopping, timeout_seconds=self._backoff.next())
+            finally:
+                self.ready = False
+                await _stop(kafka, subscription)
+
+    def _kafka_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers,
+            group_id=self._consumer.group_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=self._session_timeout_ms // 4,
+            max_poll_records=BATCH_RECORDS_MAX,
+            fetch_max_wait_ms=int(FETCH_SECONDS * 1000),
+        )
+
+    async def _until_stopped(
+        self, kafka: AIOKafkaConsumer, subscription: Subscription, stopping: asyncio.Event
+    ) -> None:
+        while not stopping.is_set():
+            try:
+                await self._one_batch(kafka, subscription, stopping)
+                continue
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+                subscription.forget()
+                continue
+            except Fenced as error:
+                log.warning("fenced", consumer=self._consumer.name, error=str(error))
+                subscription.forget()
+                continue
+            except KafkaError:
+                raise
+            except Exception as error:  # noqa: BLE001 - nothing was committed: try again, loudly
+                self._count_failure(error)
+            await self._pause(kafka, subscription, stopping)
+
+    async def _one_batch(
+        self, kafka: AIOKafkaConsumer, subscription: Subscription, stopping: asyncio.Event
+    ) -> None:
+        await subscription.follow()
+        self.ready = self.ready or subscription.has_joined
+        records = subscription.expected(await self._fetch(kafka, stopping))
+        if not records:
+            return
+        with subscription.busy():
+            all_done = await self._apply(subscription, records)
+        await self._report_positions(subscription)
+        if not all_done:
+            await self._pause(kafka, subscription, stopping)
+
+    async def _fetch(
+        self, kafka: AIOKafkaConsumer, stopping: asyncio.Event
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        """`getmany` waits through a rebalance; a stop must not wait for that."""
+        fetching = asyncio.ensure_future(
+            kafka.getmany(timeout_ms=int(FETCH_SECONDS * 1000), max_records=BATCH_RECORDS_MAX)
+        )
+        stop = asyncio.ensure_future(stopping.wait())
+        try:
+            await asyncio.wait((fetching, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                return {}
+            result: Mapping[TopicPartition, Sequence[ConsumerRecord]] = fetching.result()
+            return result
+        finally:
+            stop.cancel()
+            fetching.cancel()
+            await asyncio.gather(stop, fetching, return_exceptions=True)
+
+    async def _apply(self, subscription: Subscription, records: Sequence[ConsumerRecord]) -> bool:
+        """Apply the records in one transaction; False when some of them have tries left."""
+        received = [
+            handled
+            for record in records
+            if (handled := receive_record(record, self._consumer)) is not None
+        ]
+        with DISPATCH_BATCH_SECONDS.labels(consumer=self._consumer.name).time():
+            async with self._database.transaction() as unit:
+                outcome = await Batch(unit, self._consumer, self._tries).apply(received)
+                if outcome.is_our_fault:
+                    raise WholeBatchFailed(_first_error(outcome))
+                moves = subscription.moves(records, outcome.unresolved)
+                await move_positions(unit.connection, self._consumer.name, moves)
+        subscription.moved(moves)
+        self._count(records, received, outcome)
+        self._remember_tries(received, outcome)
+        if not outcome.unresolved:
+            self._backoff.reset()
+        return not outcome.unresolved
+
+    def _remember_tries(self, received: Sequence[Received], outcome: Outcome) -> None:
+        """Failures with tries left are counted by place; everything else is forgotten."""
+        failed = {
+            record.place: self._tries.get(record.place, 0) + 1 for record, _ in outcome.failed
+        }
+        for record in received:
+            self._tries.pop(record.place, None)
+        self._tries |= failed
+        for record, error in outcome.failed:
+            self._count_retry("failed")
+            log.warning(
+                "record_failed",
+                consumer=self._consumer.name,
+                place=str(record.place),
+                event_type=record.event_type,
+                try_count=failed[record.place],
+                error=repr(error),
+            )
+
+    async def _pause(
+        self, kafka: AIOKafkaConsumer, subscription: Subscription, stopping: asyncio.Event
+    ) -> None:
+        """Drop what is held, keep polling so that the group stays stable, then start over."""
+        until = time.monotonic() + self._backoff.next()
+        subscription.forget()
+        kafka.pause(*kafka.assignment())
+        while time.monotonic() < until and not stopping.is_set():
+            with suppress(NoOffsetForPartitionError, OffsetOutOfRangeError):
+                await self._fetch(kafka, stopping)
+        kafka.resume(*kafka.assignment())
+
+    async def _report_positions(self, subscription: Subscription) -> None:
+        now = time.monotonic()
+        if now - self._committed_at < COMMIT_SECONDS:
+            return
+        self._committed_at = now
+        await subscription.commit_to_kafka()
+        for (topic, partition), lag in subscription.lag().items():
+            CONSUMER_LAG_RECORDS.labels(
+                consumer=self._consumer.name, topic=topic, partition=str(partition)
+            ).set(lag)
+
+    def _count_failure(self, error: Exception) -> None:
+        if isinstance(error, WholeBatchFailed):
+            DISPATCH_WHOLE_BATCH_FAILURES.labels(consumer=self._consumer.name).inc()
+            log.error("whole_batch_failed", consumer=self._consumer.name, error=str(error))
+        elif is_transient(error):
+            self._count_retry("transient")
+            log.warning("dispatch_retries", consumer=self._consumer.name, error=repr(error))
+        else:
+            self._count_retry("unexpected")
+            log.exception("dispatch_failed", consumer=self._consumer.name, exc_info=error)
+
+    def _count(
+        self, records: Sequence[ConsumerRecord], received: Sequence[Received], outcome: Outcome
+    ) -> None:
+        by_outcome = {
+            "applied": outcome.applied,
+            "duplicate": outcome.duplicate,
+            "held": outcome.held,
+            "poison": [record for record, _ in outcome.parked],
+        }
+        for name, among in by_outcome.items():
+            counts = Counter((record.place.topic, _counted_type(record)) for record in among)
+            self._count_records(name, counts)
+        handled = {record.place for record in received}
+        skipped = Counter(
+            (record.topic, "unhandled")
+            for record in records
+            if Place(record.topic, record.partition, record.offset) not in handled
+        )
+        self._count_records("skipped", skipped)
+        for _, error in outcome.parked:
+            if isinstance(error, Contradiction):
+                CONTRADICTIONS.labels(consumer=self._consumer.name).inc()
+
+    def _count_records(self, outcome: str, counts: Mapping[tuple[str, str], int]) -> None:
+        for (topic, event_type), count in counts.items():
+            DISPATCH_RECORDS.labels(
+                consumer=self._consumer.name, topic=topic, event_type=event_type, outcome=outcome
+            ).inc(count)
+
+    def _count_retry(self, kind: str) -> None:
+        DISPATCH_RETRIES.labels(consumer=self._consumer.name, kind=kind).inc()
+
+
+def _counted_type(record: Received) -> str:
+    """A bounded label: what cannot be decoded may name anything."""
+    return "undecodable" if record.message is None else record.message.envelope.type
+
+
+def _first_error(outcome: Outcome) -> str:
+    failures = outcome.failed + outcome.parked
+    return f"{len(failures)} records failed, the first with {failures[0][1]!r}"
+
+
+async def _stop(kafka: AIOKafkaConsumer, subscription: Subscription) -> None:
+    await subscription.commit_to_kafka()
+    try:
+        await asyncio.wait_for(kafka.stop(), 5.0)
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.info("kafka_not_closed", error=repr(error))

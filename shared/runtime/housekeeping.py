@@ -1,0 +1,158 @@
+"""Retention, and the outbox's daily partitions: what is old goes, in small steps.
+
+Topics and sent outbox rows 14 days, inbox 30 days, idempotency keys 48 hours.
+"""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+import structlog
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.kernel.clock import Clock
+from shared.runtime.database import Database
+from shared.runtime.dead_letters import count_open
+from shared.runtime.metrics import DEAD_LETTERS_OPEN, OPERATOR_ITEMS_OPEN
+
+log = structlog.get_logger(__name__)
+
+OUTBOX_RETENTION = timedelta(days=14)
+INBOX_RETENTION = timedelta(days=30)
+IDEMPOTENCY_RETENTION = timedelta(hours=48)
+# Rows find a partition even if no worker runs for a week; later ones go to the default one.
+PARTITIONS_AHEAD = 7
+DELETE_ROWS_MAX = 5_000
+DELETE_ROUNDS_MAX = 200
+IDLE_SECONDS = 600.0
+
+EXISTING = text(
+    """
+    SELECT child.relname AS name FROM pg_inherits
+    JOIN pg_class child ON child.oid = inhrelid
+    WHERE inhparent = CAST('outbox' AS regclass) ORDER BY child.relname
+    """
+)
+STRAYS = text(
+    "SELECT EXISTS (SELECT FROM outbox_rest WHERE created_at >= :day AND created_at < :next) AS some"
+)
+DELETE_INBOX = text(
+    """
+    DELETE FROM inbox WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM inbox WHERE claimed_at < now() - CAST(:age AS interval) LIMIT :row_count))
+    """
+)
+DELETE_ANSWERS = text(
+    """
+    DELETE FROM idempotency_key WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM idempotency_key
+        WHERE created_at < now() - CAST(:age AS interval) LIMIT :row_count))
+    """
+)
+ITEMS = text(
+    "SELECT kind, count(*) AS items FROM operator_item WHERE closed_at IS NULL GROUP BY kind"
+)
+
+
+class Housekeeping:
+    """One step keeps everything within its retention; run it in a DueLoop."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def step(self) -> int:
+        """Returns 0: there is never more to do at once."""
+        today = self._clock.now().astimezone(UTC).date()
+        await self.keep_partitions(today)
+        await self._delete(DELETE_INBOX, INBOX_RETENTION)
+        await self._delete(DELETE_ANSWERS, IDEMPOTENCY_RETENTION)
+        return 0
+
+    async def keep_partitions(self, today: date) -> None:
+        """Make the partitions of the coming days, drop those that retention has passed."""
+        async with self._database.transaction() as unit:
+            names = {row.name for row in await unit.connection.execute(EXISTING)}
+        for ahead in range(PARTITIONS_AHEAD + 1):
+            day = today + timedelta(days=ahead)
+            if _name(day) not in names:
+                await self._make_partition(day)
+        for name in sorted(names):
+            day_of = _day(name)
+            if day_of is not None and day_of + OUTBOX_RETENTION < today:
+                await self._drop_if_all_sent(name)
+
+    async def _make_partition(self, day: date) -> None:
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        end = start + timedelta(days=1)
+        async with self._database.transaction() as unit:
+            found = await unit.connection.execute(STRAYS, {"day": start, "next": end})
+            if found.one().some:
+                log.warning("outbox_partition_late", day=day.isoformat())
+                return
+            await unit.connection.execute(
+                text(
+                    f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF outbox"
+                    f" FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+                )
+            )
+
+    async def _drop_if_all_sent(self, name: str) -> None:
+        async with self._database.transaction() as unit:
+            waiting = await unit.connection.execute(
+                text(
+                    f"SELECT EXISTS (SELECT FROM {name}"
+                    " WHERE sent_at IS NULL OR resend_at IS NOT NULL) AS some"
+                )
+            )
+            if waiting.one().some:
+                log.warning("outbox_partition_kept", partition=name)
+                return
+            await unit.connection.execute(text(f"DROP TABLE {name}"))
+
+    async def _delete(self, statement: TextClause, age: timedelta) -> None:
+        for _ in range(DELETE_ROUNDS_MAX):
+            async with self._database.transaction() as unit:
+                result = await unit.connection.execute(
+                    statement,
+                    {"age": age, "row_count": DELETE_ROWS_MAX},
+                )
+            if result.rowcount < DELETE_ROWS_MAX:
+                return
+
+
+class Gauges:
+    """Counts that an SRE watches: open dead letters and operator items."""
+
+    def __init__(self, database: Database, *, consumer: str | None = None) -> None:
+        self._database = database
+        self._consumer = consumer
+
+    async def step(self) -> int:
+        async with self._database.transaction() as unit:
+            await self._count_items(unit.connection)
+            await self._count_dead_letters(unit.connection)
+        return 0
+
+    async def _count_items(self, connection: AsyncConnection) -> None:
+        OPERATOR_ITEMS_OPEN.clear()
+        for row in await connection.execute(ITEMS):
+            OPERATOR_ITEMS_OPEN.labels(kind=row.kind).set(row.items)
+
+    async def _count_dead_letters(self, connection: AsyncConnection) -> None:
+        if self._consumer is None:
+            return
+        found = await count_open(connection, self._consumer)
+        for status in ("poison", "held"):
+            DEAD_LETTERS_OPEN.labels(consumer=self._consumer, status=status).set(
+                found.get(status, 0)
+            )
+
+
+def _name(day: date) -> str:
+    return f"outbox_{day:%Y%m%d}"
+
+
+def _day(name: str) -> date | None:
+    match = re.fullmatch(r"outbox_(\d{4})(\d{2})(\d{2})", name)
+    return date(*(int(part) for part in match.groups())) if match else None
