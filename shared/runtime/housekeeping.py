@@ -34,7 +34,10 @@ EXISTING = text(
     """
 )
 STRAYS = text(
-    "SELECT EXISTS (SELECT FROM outbox_rest WHERE created_at >= :day AND created_at < :next) AS some"
+    """
+    SELECT EXISTS (
+        SELECT FROM outbox_rest WHERE created_at >= :day AND created_at < :next) AS some
+    """
 )
 DELETE_INBOX = text(
     """
@@ -47,6 +50,15 @@ DELETE_ANSWERS = text(
     DELETE FROM idempotency_key WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM idempotency_key
         WHERE created_at < now() - CAST(:age AS interval) LIMIT :row_count))
+    """
+)
+# Rows of days for which no partition was made in time.
+DELETE_STRAYS = text(
+    """
+    DELETE FROM outbox_rest WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM outbox_rest
+        WHERE sent_at IS NOT NULL AND resend_at IS NULL
+          AND created_at < now() - CAST(:age AS interval) LIMIT :row_count))
     """
 )
 ITEMS = text(
@@ -65,6 +77,7 @@ class Housekeeping:
         """Returns 0: there is never more to do at once."""
         today = self._clock.now().astimezone(UTC).date()
         await self.keep_partitions(today)
+        await self._delete(DELETE_STRAYS, OUTBOX_RETENTION)
         await self._delete(DELETE_INBOX, INBOX_RETENTION)
         await self._delete(DELETE_ANSWERS, IDEMPOTENCY_RETENTION)
         return 0

@@ -1,6 +1,8 @@
 """Alembic, run from code: one service's tables, one runner at a time."""
 
+import asyncio
 import importlib
+from datetime import UTC
 from pathlib import Path
 
 from alembic import command, context
@@ -8,8 +10,24 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url, text
 
+from shared.kernel.clock import Clock
+from shared.runtime.database import open_database
+from shared.runtime.housekeeping import Housekeeping
+
 # Any number that no other user of the database takes for its advisory locks.
 MIGRATION_LOCK = 7_264_201
+
+
+async def migrate(service: str, url: str, clock: Clock) -> str:
+    """What the `migrate` command does: the newest revision, and the outbox's next partitions."""
+    revision = await asyncio.to_thread(run_migrations, url, migrations_of(service))
+    database = open_database(url, source=service, pool_size=1, clock=clock)
+    try:
+        today = clock.now().astimezone(UTC).date()
+        await Housekeeping(database, clock).keep_partitions(today)
+    finally:
+        await database.close()
+    return revision
 
 
 def run_migrations(url: str, script_location: Path) -> str:
