@@ -1,0 +1,90 @@
+"""Fixtures for every test: real servers, fresh databases, an empty Redis, topics of one's own."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.testing import infrastructure as servers
+from shared.testing.databases import Databases
+from shared.testing.infrastructure import Infrastructure, InfrastructureError
+from shared.testing.kafka_topics import KafkaTopics
+from shared.testing.redis_database import flush, leased_redis_database
+
+
+def pytest_report_header() -> str:
+    try:
+        return f"test infrastructure: {servers.description()}"
+    except InfrastructureError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def infrastructure() -> Iterator[Infrastructure]:
+    """PostgreSQL, Redis and Kafka; started by the first test that asks for them."""
+    with servers.running_infrastructure() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def databases(infrastructure: Infrastructure) -> Iterator[Databases]:
+    """For tests that need more databases than `service_database` gives them."""
+    created = Databases(infrastructure.postgres_url)
+    try:
+        yield created
+    finally:
+        created.drop_all()
+
+
+@pytest.fixture(scope="module")
+def service_database(databases: Databases) -> Iterator[Callable[[str], str]]:
+    """`service_database("billing")` is the asyncpg URL of a migrated database of this module."""
+    urls: dict[str, str] = {}
+
+    def of(service: str) -> str:
+        if service not in urls:
+            urls[service] = databases.create(service)
+        return urls[service]
+
+    yield of
+    for url in urls.values():
+        databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def empty_database(databases: Databases) -> Iterator[str]:
+    """The asyncpg URL of a database of this module without any table."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def leased_redis_url(infrastructure: Infrastructure) -> Iterator[str]:
+    with leased_redis_database(infrastructure.redis_url) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(leased_redis_url: str) -> str:
+    """The URL of a logical Redis database that is empty now and used by this test only."""
+    flush(leased_redis_url)
+    return leased_redis_url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of that database."""
+    client = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def kafka_topics(infrastructure: Infrastructure) -> Iterator[Callable[..., str]]:
+    """`kafka_topics(partitions=3)` is the name of a fresh topic; deleted after the test."""
+    topics = KafkaTopics(infrastructure.kafka)
+    try:
+        yield topics.create
+    finally:
+        topics.delete_all()
