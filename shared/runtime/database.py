@@ -78,6 +78,8 @@ def open_database(
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
         pool_recycle=1800,
+        # Parameters are personal data now and then; error messages end in logs.
+        hide_parameters=True,
         connect_args=_connect_args(url, source, statement_timeout),
     )
     return Database(engine, source=source, clock=clock or SystemClock())
