@@ -25,13 +25,3 @@ class FailureReason(StrEnum):
 
 
 NO_RETRY: frozenset[FailureReason] = frozenset()
-
-# What a channel itself may give as its reason. Declines we cannot read finer are REJECTED.
-DECLINES = frozenset(
-    {
-        FailureReason.INSUFFICIENT_FUNDS,
-        FailureReason.LIMIT_EXCEEDED,
-        FailureReason.ACCOUNT_RESTRICTED,
-        FailureReason.REJECTED,
-    }
-)

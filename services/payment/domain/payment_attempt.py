@@ -1,11 +1,12 @@
 """The payment attempt: one try at one channel, under one order number of ours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from services.payment.domain.failure_reason import FailureReason
+from shared.kernel.errors import Contradiction
 from shared.kernel.money import Money
 from shared.kernel.transitions import Move, Transitions
 
@@ -106,3 +107,18 @@ class PaymentAttempt:
     def awaits_decision(self) -> bool:
         """Holds unexpected money about which billing has not yet decided."""
         return self.unexpected_sequence > 0 and self.decision is None
+
+
+def decided(attempt: PaymentAttempt, decision: MoneyDecision) -> PaymentAttempt:
+    """The attempt after billing's word on its unexpected money; the same word again: unchanged.
+
+    Raises Contradiction for money that was never unexpected, or for the other word.
+    """
+    if attempt.decision is decision:
+        return attempt
+    if not attempt.awaits_decision:
+        raise Contradiction(
+            f"attempt {attempt.id} ({attempt.status}, decision {attempt.decision}) cannot be"
+            f" decided as {decision}"
+        )
+    return replace(attempt, decision=decision, due_at=None, version=attempt.version + 1)

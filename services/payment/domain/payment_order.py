@@ -1,6 +1,5 @@
 """The payment order: the instruction to collect one amount once."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -128,10 +127,6 @@ def ask_again(order: PaymentOrder, sequence: int) -> PaymentOrder | None:
 def shown_anew(order: PaymentOrder) -> PaymentOrder:
     """Something that people see of the order changed, though not its own status."""
     return replace(order, version=order.version + 1)
-
-
-def open_by_contribution(orders: Iterable[PaymentOrder]) -> dict[UUID, PaymentOrder]:
-    return {order.contribution_id: order for order in orders if order.is_open}
 
 
 def _settled(order: PaymentOrder, settlement: Settlement) -> PaymentOrder:

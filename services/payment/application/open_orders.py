@@ -1,0 +1,76 @@
+"""Open orders that billing requested, and answer when it asks for an outcome again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from services.payment.application.ports import Channels, Unit
+from services.payment.application.tell_outcomes import repeat_outcomes, tell_outcomes
+from services.payment.domain.opening import Opening, Origin, open_order
+from services.payment.domain.payment_order import ask_again
+from shared.kernel.clock import Clock
+from shared.kernel.events import Message, PaymentOutcomeAsked, PaymentRequested
+from shared.kernel.ids import new_id
+
+Request = TypeVar("Request", bound=PaymentRequested, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderOpener:
+    """The two reactions that can open an order: the first to arrive opens it."""
+
+    channels: Channels
+    default_channel: str
+    clock: Clock
+
+    async def open_orders(self, unit: Unit, messages: Sequence[Message[PaymentRequested]]) -> None:
+        """Open each order once, with its first attempt where the channel is direct.
+
+        An order that exists stays as it is. Raises Malformed, or Contradiction where the
+        contribution has another open order.
+        """
+        await self._open(unit, messages)
+
+    async def answer_asks(
+        self, unit: Unit, messages: Sequence[Message[PaymentOutcomeAsked]]
+    ) -> None:
+        """Open what is missing, leave what is open, and tell finished outcomes again.
+
+        An ask whose sequence is not above the last one applied changes nothing.
+        """
+        opened = await self._open(unit, messages)
+        asks = {m.body.payment_order_id: m.envelope.sequence for m in messages}
+        known = await unit.orders.lock([order_id for order_id in asks if order_id not in opened])
+        changes = [
+            (order, asked)
+            for order in known.values()
+            if (asked := ask_again(order, asks[order.id])) is not None
+        ]
+        await unit.orders.save(changes)
+        await repeat_outcomes(unit, [order for order, _ in changes if not order.is_open])
+
+    async def _open(self, unit: Unit, messages: Sequence[Message[Request]]) -> set[UUID]:
+        openings = [self._opening(message) for message in messages]
+        opened = await unit.orders.open(openings)
+        for opening in openings:
+            if opening.order.id in opened:
+                tell_outcomes(unit, None, opening.order)
+        return opened
+
+    def _opening(self, message: Message[Request]) -> Opening:
+        request, envelope = message.body, message.envelope
+        channel_id = request.channel or self.default_channel
+        channel = self.channels.get(channel_id)
+        return open_order(
+            request,
+            origin=Origin(
+                sequence=envelope.sequence,
+                correlation_id=envelope.correlation_id,
+                causation_id=envelope.event_id,
+            ),
+            channel_id=channel_id,
+            channel=channel.capabilities if channel else None,
+            attempt_id=new_id(),
+            now=self.clock.now(),
+        )
