@@ -1,0 +1,26 @@
+"""A person's phone number; it shows itself masked wherever it is printed by accident."""
+
+from dataclasses import dataclass
+
+# Mainland mobile numbers are shown as `138****8000`, the form people know from other services.
+MAINLAND = "+86"
+VISIBLE_HEAD = 3
+VISIBLE_TAIL = 4
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Phone:
+    """A valid number in E.164, such as `+8613800138000`."""
+
+    e164: str
+
+    @property
+    def masked(self) -> str:
+        """The first three and last four digits; for other countries only the last four."""
+        digits = self.e164.removeprefix(MAINLAND)
+        head = VISIBLE_HEAD if digits != self.e164 else 0
+        hidden = len(digits) - head - VISIBLE_TAIL
+        return digits[:head] + "*" * hidden + digits[-VISIBLE_TAIL:]
+
+    def __repr__(self) -> str:
+        return f"Phone({self.masked})"
