@@ -4,8 +4,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def fetch(
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [jar for jar in jars if not _is_intact(folder / jar.file_name, jar)]
-    with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
+    with _system_trust(), ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
         tasks = [pool.submit(_fetch_one, jar, folder, download) for jar in missing]
         try:
             for done, task in enumerate(as_completed(tasks), start=1):
@@ -109,14 +110,37 @@ def _fetch_one(jar: Jar, folder: Path, download: Download) -> None:
         except DownloadError as error:
             failure = error
         except (OSError, RuntimeError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             failure = DownloadError(
-                f"{jar} cannot be downloaded ({reason}): check the network and try again."
+                f"{jar} cannot be downloaded ({_reason(error)}): check the network and try again."
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     assert failure is not None
     raise failure
+
+
+@contextmanager
+def _system_trust() -> Iterator[None]:
+    """Believe the certificate authorities of this system, as its other tools do."""
+    import truststore
+
+    truststore.inject_into_ssl()
+    try:
+        yield
+    finally:
+        truststore.extract_from_ssl()
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause in a few words; network errors come wrapped several times."""
+    cause: object = error
+    while isinstance(cause, Exception) and cause.args and isinstance(cause.args[0], Exception):
+        cause = cause.args[0]
+    text = " ".join(str(getattr(cause, "reason", None) or cause).split())
+    text = text.partition(" in remote repositories")[0]
+    if len(text) > 80:
+        text = text.rpartition(": ")[2].rstrip("\"')")
+    return text[:120] or type(error).__name__
 
 
 def _is_intact(file: Path, jar: Jar) -> bool:

@@ -210,6 +210,7 @@ class Plan:
     def _sandbox_settings(self) -> dict[str, str]:
         return {
             **_common(),
+            "SONGHE_LOG_LEVEL": _log_level().lower(),
             "SONGHE_SANDBOX_HTTP_HOST": HOST,
             "SONGHE_SANDBOX_HTTP_PORT": str(self.ports["sandbox"]),
             "SONGHE_SANDBOX_DATA_DIR": str(self.state_dir / "sandbox"),
@@ -260,5 +261,9 @@ def base_environment() -> dict[str, str]:
 def _common() -> dict[str, str]:
     return {
         "SONGHE_ENVIRONMENT": "development",
-        "SONGHE_LOG_LEVEL": os.environ.get("SONGHE_LOG_LEVEL", "info"),
+        "SONGHE_LOG_LEVEL": _log_level(),
     }
+
+
+def _log_level() -> str:
+    return os.environ.get("SONGHE_LOG_LEVEL", "INFO").upper()
