@@ -6,7 +6,7 @@ Changes are additive only: a breaking change is a new event type. No personal da
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -16,10 +16,15 @@ from shared.kernel.clock import to_rfc3339
 from shared.kernel.errors import Malformed
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10_000_000_000, description="1/100 yuan")]
-Period = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
-Region = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}$")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Period = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", max_length=7)]
+Region = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}$", max_length=6)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=64)]
+# PostgreSQL stores no NUL
+ShortText = Annotated[str, msgspec.Meta(pattern=r"^[^\u0000]+$", max_length=128)]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+# Sequences are kept in bigint columns.
+SEQUENCE_MAX = 2**63 - 1
 
 CONTRIBUTIONS_TOPIC = "billing.contributions"
 ORDERS_TOPIC = "payment.orders"
@@ -79,7 +84,7 @@ class PaymentRequested(Event, frozen=True, kw_only=True):
     region: Region
     period: Period
     channel: Name | None = None
-    expires_at: datetime
+    expires_at: Instant
 
 
 class PaymentOutcomeAsked(PaymentRequested, frozen=True, kw_only=True):
@@ -104,7 +109,7 @@ class PaymentSettled(Event, frozen=True, kw_only=True):
     attempt_id: UUID
     channel: Name
     channel_trade_no: ShortText
-    settled_at: datetime
+    settled_at: Instant
 
 
 class PaymentFailed(Event, frozen=True, kw_only=True):
@@ -250,7 +255,8 @@ def event_type_of(headers: Iterable[tuple[str, bytes]]) -> str | None:
     """The type a record names, or None where it names none; never raises."""
     for name, value in headers:
         if name == "ce_type":
-            return value.decode(errors="replace")
+            # Kafka allows a header without a value, whatever the client's types say
+            return value.decode(errors="replace") if value is not None else None
     return None
 
 
@@ -260,7 +266,7 @@ def event_id_of(headers: Iterable[tuple[str, bytes]]) -> UUID | None:
         if name == "ce_id":
             try:
                 return UUID(value.decode())
-            except (ValueError, UnicodeDecodeError):
+            except (ValueError, UnicodeDecodeError, AttributeError):
                 return None
     return None
 
@@ -290,13 +296,16 @@ def _decode_envelope(headers: Sequence[tuple[str, bytes]]) -> Envelope:
         time = datetime.fromisoformat(found["ce_time"])
         if time.tzinfo is None:
             raise ValueError("ce_time has no time zone")
+        sequence = int(found["sequence"])
+        if not 0 <= sequence <= SEQUENCE_MAX:
+            raise ValueError("sequence is out of range")
         return Envelope(
             event_id=UUID(found["ce_id"]),
             type=found["ce_type"],
             source=found["ce_source"],
-            time=time,
+            time=time.astimezone(UTC),
             subject=UUID(found["ce_subject"]),
-            sequence=int(found["sequence"]),
+            sequence=sequence,
             schema_version=int(found["schema_version"]),
             correlation_id=UUID(found["correlation_id"]),
             causation_id=UUID(causation) if causation else None,
@@ -304,5 +313,5 @@ def _decode_envelope(headers: Sequence[tuple[str, bytes]]) -> Envelope:
         )
     except KeyError as error:
         raise Malformed(f"header {error} is missing") from error
-    except (ValueError, UnicodeDecodeError, AttributeError) as error:
+    except (ValueError, OverflowError, AttributeError) as error:
         raise Malformed(f"damaged header: {error}") from error
