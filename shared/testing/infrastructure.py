@@ -54,7 +54,7 @@ def running_infrastructure() -> Iterator[Infrastructure]:
     if choice() == "external":
         yield _given()
         return
-    _remove_orphans()
+    remove_orphans()
     stack = Stack(_folder() / f"{FOLDER_PREFIX}{os.getpid()}")
     try:
         stack.up(only=["infra"])
@@ -80,7 +80,7 @@ def _folder() -> Path:
     return default_state_dir()
 
 
-def _remove_orphans() -> None:
+def remove_orphans() -> None:
     """A session that was killed could not stop its servers: the next one does."""
     for folder in _folder().glob(f"{FOLDER_PREFIX}*"):
         owner = folder.name.removeprefix(FOLDER_PREFIX)

@@ -1,7 +1,9 @@
 """The fixtures that every other test stands on."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,7 +13,12 @@ from sqlalchemy.engine import make_url
 
 from shared.testing.databases import Databases
 from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure, InfrastructureError, description
+from shared.testing.infrastructure import (
+    Infrastructure,
+    InfrastructureError,
+    description,
+    remove_orphans,
+)
 
 
 def rows(url: str, query: str) -> list[tuple[object, ...]]:
@@ -64,6 +71,19 @@ def test_an_unknown_infrastructure_is_one_sentence(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(InfrastructureError, match="may be devstack or external"):
         description()
+
+
+def test_what_a_killed_session_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SONGHE_STATE_DIR", str(tmp_path))
+    orphan, alive, other = (tmp_path / f"test-{n}" for n in (2**22 + 1, os.getpid(), "notes"))
+    for folder in (orphan, alive, other):
+        folder.mkdir()
+
+    remove_orphans()
+
+    assert [folder.exists() for folder in (orphan, alive, other)] == [False, True, True]
 
 
 async def test_eventually_returns_what_became_true() -> None:
