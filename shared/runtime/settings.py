@@ -134,6 +134,7 @@ class ServiceSettings(BaseSettings):
     revision: str = "unknown"
     database_url: DatabaseUrl
     kafka_bootstrap_servers: Annotated[str, Field(pattern=r"^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$")]
+    kafka_replication_factor: Annotated[int, Field(ge=1, le=9)] = 1
     http_host: str = "127.0.0.1"
     http_port: Port | None = None
     metrics_host: str = "127.0.0.1"

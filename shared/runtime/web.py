@@ -3,34 +3,29 @@
 Errors are problem documents, unknown fields and parameters are refused, bodies end at 64 KiB.
 """
 
-import asyncio
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Annotated, Any, Literal
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from shared.kernel.errors import Contradiction, Refused, SongheError
 from shared.runtime import metrics
 from shared.runtime.access_token import AccessTokens, Subject
 from shared.runtime.api_document import describe
 from shared.runtime.http_edge import HttpEdge, Surface
+from shared.runtime.http_server import serve as serve
 from shared.runtime.problems import internal_error, render
 from shared.runtime.service_token import ServiceTokens
 from shared.runtime.tokens import TokenRefused
 
-# Below the grace of the process, so that pools close in time; streams end by themselves.
-GRACEFUL_SECONDS = 8
 INTEGER_MAX = 2**63 - 1
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -156,73 +151,6 @@ def require_service(*allowed: str) -> Callable[..., Any]:
 
 Correlation = Annotated[UUID, Depends(correlation_of)]
 Person = Annotated[Subject, Depends(require_person)]
-
-
-class HttpServer:
-    """A Component that serves `app` until it is told to stop; requests in flight may finish."""
-
-    def __init__(
-        self, app: ASGIApp, host: str, port: int, *, name: str, lifespan: Literal["on", "off"]
-    ) -> None:
-        self.name = name
-        self.port = port
-        self._host = host
-        self._config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            lifespan=lifespan,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            ws="none",
-        )
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        listening = _listen(self._host, self.port)
-        self.port = listening.getsockname()[1]
-        server = _Server(self._config)
-        serving = asyncio.create_task(_serve(server, listening))
-        stopped = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
-            await serving
-        finally:
-            stopped.cancel()
-            serving.cancel()
-
-
-def serve(
-    app: ASGIApp,
-    host: str,
-    port: int,
-    *,
-    name: str = "http",
-    lifespan: Literal["on", "off"] = "on",
-) -> HttpServer:
-    """The application as a Component; port 0 takes a free one, told by `.port` once it runs."""
-    return HttpServer(app, host, port, name=name, lifespan=lifespan)
-
-
-class _Server(uvicorn.Server):
-    """Signals belong to the process, not to one of its servers."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def _serve(server: _Server, listening: socket.socket) -> None:
-    try:
-        await server.serve(sockets=[listening])
-    except SystemExit:
-        raise RuntimeError("the HTTP server could not start") from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
 
 
 def _token(credentials: HTTPAuthorizationCredentials | None) -> str:
