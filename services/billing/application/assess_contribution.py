@@ -1,0 +1,118 @@
+"""Assess what is owed for a month; another base supersedes while nothing was paid."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.billing.application.ports import Unit
+from services.billing.domain.assessment import Assessment, assess
+from services.billing.domain.contribution import (
+    Contribution,
+    ContributionStatus,
+    new_contribution,
+)
+from services.billing.domain.standard import Standards
+from shared.kernel.errors import Refused, Unavailable
+from shared.kernel.events import ContributionAssessed
+from shared.kernel.ids import new_id
+from shared.kernel.money import CURRENCY, Money
+
+# Two requests for one month meet at most once per round; more rounds mean a storm of them.
+ROUNDS_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessContribution:
+    """What a person wants to pay for."""
+
+    insured_person_id: UUID
+    scheme: str
+    region: str
+    period: str
+    base: Money
+
+
+async def assess_contribution(
+    unit: Unit, wanted: AssessContribution, *, standards: Standards, now: datetime
+) -> tuple[Contribution, bool]:
+    """Return the contribution and whether it is new; the same base again changes nothing.
+
+    Raises Refused: what `assess` refuses, and `contribution_locked` once a payment is under
+    way or made.
+    """
+    assessment = assess(
+        standards,
+        scheme=wanted.scheme,
+        region=wanted.region,
+        period=wanted.period,
+        base=wanted.base,
+        at=now,
+    )
+    for _ in range(ROUNDS_MAX):
+        current = await unit.contributions.lock_current(
+            wanted.insured_person_id, scheme=wanted.scheme, period=wanted.period
+        )
+        if current is not None and current.is_assessed_as(assessment):
+            return current, False
+        if current is not None:
+            await _supersede(unit, current)
+        contribution = _contribution(wanted, assessment, current, now)
+        if await unit.contributions.insert(contribution):
+            _tell(unit, contribution)
+            return contribution, True
+    raise Unavailable(
+        "busy", "This month is being changed by others at the same moment.", retry_after_seconds=1
+    )
+
+
+async def _supersede(unit: Unit, current: Contribution) -> None:
+    if current.status is not ContributionStatus.ASSESSED:
+        raise Refused(
+            "contribution_locked",
+            "This month is paid or being paid: its base can no longer be changed.",
+            extra={
+                "contribution_id": str(current.id),
+                "link": f"/billing/v1/contributions/{current.id}",
+            },
+        )
+    current.supersede()
+    await unit.contributions.save([current])
+
+
+def _contribution(
+    wanted: AssessContribution,
+    assessment: Assessment,
+    current: Contribution | None,
+    now: datetime,
+) -> Contribution:
+    return new_contribution(
+        assessment,
+        contribution_id=new_id(),
+        insured_person_id=wanted.insured_person_id,
+        supersedes=current.id if current else None,
+        correlation_id=new_id(),
+        created_at=now,
+        currency=CURRENCY,
+    )
+
+
+def _tell(unit: Unit, contribution: Contribution) -> None:
+    unit.emit(
+        ContributionAssessed(
+            contribution_id=contribution.id,
+            insured_person_id=contribution.insured_person_id,
+            scheme=contribution.scheme,
+            region=contribution.region,
+            period=contribution.period,
+            base_fen=contribution.base.fen,
+            amount_fen=contribution.amount.fen,
+            currency=contribution.currency,
+            shares=contribution.shares,
+            rule_id=contribution.rule_id,
+            provisional=contribution.provisional,
+            supersedes=contribution.supersedes,
+        ),
+        subject=contribution.id,
+        sequence=contribution.version,
+        correlation_id=contribution.correlation_id,
+    )
