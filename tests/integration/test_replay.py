@@ -1,0 +1,99 @@
+"""Replays change nothing: not with the inbox, and not without it."""
+
+import random
+
+import psycopg
+import pytest
+
+from devstack.stack import Stack
+from shared.testing.eventually import eventually
+from shared.testing.state_hash import state_hashes
+from tests.integration.people import People, Person
+from tests.integration.sandbox import Sandbox
+from tests.integration.topics import Record, read_all, send, until_consumed
+
+SEED = 20261124
+
+
+@pytest.fixture
+async def finished_sagas(stack: Stack, people: People, sandbox: Sandbox) -> list[Person]:
+    """Paid at once, declined and paid again, unknown and then paid; everything has come to rest."""
+    persons = [await people.logged_in() for _ in range(3)]
+    for person, fault in zip(persons, (None, "decline", "timeout_after_booking"), strict=True):
+        contribution = await person.assess()
+        if fault is not None:
+            await sandbox.fault("direct", fault, count=1)
+        await person.pay(contribution["id"])
+        if fault == "decline":
+            await person.until_status(contribution["id"], "assessed")
+            await person.pay(contribution["id"])
+        await person.until_status(contribution["id"], "paid", within_seconds=40)
+    await _until_at_rest(stack)
+    return persons
+
+
+async def test_replaying_every_event_changes_nothing_with_and_without_inbox(
+    stack: Stack, sandbox: Sandbox, finished_sagas: list[Person]
+) -> None:
+    kafka = stack.plan().kafka_bootstrap_servers
+    records = read_all(kafka, "billing.contributions") + read_all(kafka, "payment.orders")
+    before = state_hashes(stack.databases)
+    book, messages = await sandbox.book(), await sandbox.messages()
+
+    for inbox in ("kept", "emptied"):
+        if inbox == "emptied":
+            _empty_inboxes(stack)
+        send(kafka, _one_to_five_times_each(records))
+        await until_consumed(kafka, stack.databases)
+        await _until_at_rest(stack)
+
+        assert state_hashes(stack.databases) == before, inbox
+        assert await sandbox.book() == book, inbox
+        assert len(await sandbox.messages()) == len(messages), inbox
+        assert _open_dead_letters(stack) == {}, inbox
+
+
+def _one_to_five_times_each(records: list[Record]) -> list[Record]:
+    chance = random.Random(SEED)
+    copies = [record for record in records for _ in range(chance.randint(1, 5))]
+    chance.shuffle(copies)
+    return copies
+
+
+def _empty_inboxes(stack: Stack) -> None:
+    for url in stack.databases.values():
+        with psycopg.connect(url) as connection:
+            connection.execute("TRUNCATE inbox")
+
+
+def _open_dead_letters(stack: Stack) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for service, url in stack.databases.items():
+        with psycopg.connect(url) as connection:
+            rows = connection.execute(
+                "SELECT error FROM dead_letter WHERE resolved_at IS NULL"
+            ).fetchall()
+        if rows:
+            found[service] = [row[0] for row in rows]
+    return found
+
+
+async def _until_at_rest(stack: Stack) -> None:
+    """Everything sent, everything consumed, no notification under way."""
+
+    def at_rest() -> bool:
+        for service, url in stack.databases.items():
+            with psycopg.connect(url) as connection:
+                unsent = connection.execute(
+                    "SELECT count(*) FROM outbox WHERE sent_at IS NULL OR resend_at IS NOT NULL"
+                ).fetchone()
+                assert unsent == (0,), f"{service} has {unsent} events to send"
+        with psycopg.connect(stack.databases["notifier"]) as connection:
+            moving = connection.execute(
+                "SELECT count(*) FROM notification WHERE status IN ('QUEUED', 'SUBMITTED')"
+            ).fetchone()
+            assert moving == (0,), f"{moving} notifications are under way"
+        return True
+
+    await eventually(at_rest, within_seconds=60)
+    await until_consumed(stack.plan().kafka_bootstrap_servers, stack.databases)
