@@ -97,7 +97,7 @@ def _behind(
             "SELECT partition, next_offset FROM position WHERE consumer = %s AND topic = %s",
             (service, topic),
         ).fetchall()
-    stored = dict(rows)
+    stored: dict[int, int] = dict(rows)
     return {
         number: (stored.get(number, 0), end)
         for number, end in end_offsets(bootstrap_servers, topic).items()
