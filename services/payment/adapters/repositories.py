@@ -1,0 +1,279 @@
+"""The use cases' repositories on PostgreSQL: set statements, guarded by versions."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payment.adapters.rows import (
+    ATTEMPT,
+    ATTEMPT_STATE,
+    ORDER,
+    ORDER_STATE,
+    REFUND,
+    assignments,
+    attempt_row,
+    binds,
+    names,
+    order_row,
+    refund_row,
+    to_attempt,
+    to_order,
+    unnest,
+)
+from services.payment.application.ports import DueAttempt, Transactions
+from services.payment.domain.opening import Opening
+from services.payment.domain.operator_item import OperatorItem
+from services.payment.domain.payment_attempt import Call, PaymentAttempt
+from services.payment.domain.payment_order import PaymentOrder
+from services.payment.domain.refund import Refund
+from shared.kernel.errors import Contradiction, Unavailable
+from shared.kernel.events import Event
+from shared.runtime.database import Database
+from shared.runtime.unit_of_work import Item
+from shared.runtime.unit_of_work import Unit as RuntimeUnit
+
+# Without a conflict target: the same order again, or the tripwire on its contribution.
+INSERT_ORDERS = text(
+    f"INSERT INTO payment_order ({names(ORDER)}) SELECT {names(ORDER)} FROM {unnest(ORDER)}"
+    " ON CONFLICT DO NOTHING RETURNING id"
+)
+KNOWN_ORDERS = text("SELECT id FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
+READ_ORDERS = text(f"SELECT {names(ORDER)} FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
+LOCK_ORDERS = text(
+    f"SELECT {names(ORDER)} FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))"
+    " ORDER BY id FOR UPDATE"
+)
+LOCK_EXPIRED = text(
+    f"""
+    SELECT {names(ORDER)} FROM payment_order
+    WHERE status = 'REQUESTED' AND expires_at <= :now
+      AND NOT EXISTS (SELECT FROM payment_attempt WHERE order_id = payment_order.id)
+    ORDER BY expires_at LIMIT :row_limit FOR UPDATE SKIP LOCKED
+    """
+)
+SAVED = {"version_before": "integer"}
+SAVED_ORDER = {"id": "uuid", **SAVED, **ORDER_STATE}
+SAVE_ORDERS = text(
+    f"UPDATE payment_order SET {assignments(ORDER_STATE)} FROM {unnest(SAVED_ORDER)}"
+    " WHERE payment_order.id = row.id AND payment_order.version = row.version_before"
+)
+
+INSERT_ATTEMPTS = text(
+    f"INSERT INTO payment_attempt ({names(ATTEMPT)}) SELECT {names(ATTEMPT)} FROM {unnest(ATTEMPT)}"
+)
+LOCK_ATTEMPTS = text(
+    f"SELECT {names(ATTEMPT)}, lease_owner FROM payment_attempt"
+    " WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE"
+)
+LOCK_UNDECIDED = text(
+    f"""
+    SELECT {names(ATTEMPT)}, lease_owner FROM payment_attempt
+    WHERE unexpected_sequence > 0 AND decision IS NULL AND due_at <= :now
+    ORDER BY due_at LIMIT :row_limit FOR UPDATE SKIP LOCKED
+    """
+)
+# A send is counted, and the next call made a query, before the send happens: whoever finds
+# the row after a crash asks first. Past its expiry a row is never sent.
+CLAIM_ATTEMPTS = text(
+    f"""
+    WITH due AS (
+        SELECT id, order_id, next_call,
+               next_call = 'start' AND expires_at > :now AS sends,
+               next_call = 'start' AND expires_at <= :now AND send_count = 0 AS never_sent
+        FROM payment_attempt
+        WHERE status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN') AND due_at <= :now
+          AND (lease_until IS NULL OR lease_until < clock_timestamp())
+        ORDER BY due_at LIMIT :row_limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE payment_attempt AS attempt SET
+        lease_owner = :lease,
+        lease_until = clock_timestamp() + CAST(:lease_time AS interval),
+        next_call = CASE WHEN never_sent THEN attempt.next_call ELSE 'query' END,
+        send_count = send_count + CAST(sends AS integer),
+        first_sent_at = CASE WHEN sends THEN coalesce(first_sent_at, :now) ELSE first_sent_at END,
+        query_count = CASE WHEN sends THEN 0 WHEN never_sent THEN query_count
+                           ELSE query_count + 1 END
+    FROM due JOIN payment_order ON payment_order.id = due.order_id
+    WHERE attempt.id = due.id
+    RETURNING {names(ATTEMPT, "attempt.")}, attempt.lease_owner, sends, never_sent,
+              payment_order.payer_id, payment_order.period
+    """
+)
+SAVED_ATTEMPT = {"id": "uuid", **SAVED, **ATTEMPT_STATE}
+SAVE_ATTEMPTS = text(
+    f"UPDATE payment_attempt SET lease_owner = NULL, lease_until = NULL,"
+    f" {assignments(ATTEMPT_STATE)} FROM {unnest(SAVED_ATTEMPT)}"
+    " WHERE payment_attempt.id = row.id AND payment_attempt.version = row.version_before"
+)
+
+INSERT_REFUNDS = text(
+    f"INSERT INTO refund ({names(REFUND)}) SELECT {names(REFUND)} FROM {unnest(REFUND)}"
+    " ON CONFLICT (id) DO NOTHING"
+)
+
+
+class PostgresOrders:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def open(self, openings: Sequence[Opening]) -> set[UUID]:
+        rows = [order_row(opening.order) for opening in openings]
+        inserted = await self._connection.execute(INSERT_ORDERS, binds(ORDER, rows))
+        opened = {row.id for row in inserted}
+        await self._refuse_second_open(openings, opened)
+        attempts = [
+            attempt_row(opening.attempt)
+            for opening in openings
+            if opening.attempt is not None and opening.order.id in opened
+        ]
+        if attempts:
+            await self._connection.execute(INSERT_ATTEMPTS, binds(ATTEMPT, attempts))
+        return opened
+
+    async def _refuse_second_open(self, openings: Sequence[Opening], opened: set[UUID]) -> None:
+        others = {opening.order.id for opening in openings} - opened
+        if not others:
+            return
+        found = await self._connection.execute(KNOWN_ORDERS, {"ids": list(others)})
+        unknown = others - {row.id for row in found}
+        if unknown:
+            orders = ", ".join(sorted(str(order_id) for order_id in unknown))
+            raise Contradiction(f"another order is open for the contribution of {orders}")
+
+    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
+        return await self._orders(LOCK_ORDERS, ids)
+
+    async def read(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
+        return await self._orders(READ_ORDERS, ids)
+
+    async def lock_expired_unattempted(self, *, now: datetime, limit: int) -> list[PaymentOrder]:
+        found = await self._connection.execute(LOCK_EXPIRED, {"now": now, "row_limit": limit})
+        return [to_order(row) for row in found.mappings()]
+
+    async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
+        rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
+        await _save(self._connection, SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows))
+
+    async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
+        if not ids:
+            return {}
+        found = await self._connection.execute(statement, {"ids": sorted(set(ids))})
+        return {row["id"]: to_order(row) for row in found.mappings()}
+
+
+class PostgresAttempts:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def claim(
+        self, *, now: datetime, limit: int, lease: UUID, lease_time: timedelta
+    ) -> list[DueAttempt]:
+        claimed = await self._connection.execute(
+            CLAIM_ATTEMPTS,
+            {"now": now, "row_limit": limit, "lease": lease, "lease_time": lease_time},
+        )
+        return [
+            DueAttempt(
+                attempt=to_attempt(row),
+                call=_call(sends=row["sends"], never_sent=row["never_sent"]),
+                lease=lease,
+                payer_id=row["payer_id"],
+                period=row["period"],
+            )
+            for row in claimed.mappings()
+        ]
+
+    async def lock(self, ids: Sequence[UUID]) -> dict[UUID, PaymentAttempt]:
+        if not ids:
+            return {}
+        found = await self._connection.execute(LOCK_ATTEMPTS, {"ids": sorted(set(ids))})
+        return {row["id"]: to_attempt(row) for row in found.mappings()}
+
+    async def lock_undecided(self, *, now: datetime, limit: int) -> list[PaymentAttempt]:
+        found = await self._connection.execute(LOCK_UNDECIDED, {"now": now, "row_limit": limit})
+        return [to_attempt(row) for row in found.mappings()]
+
+    async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
+        rows = [{**attempt_row(after), "version_before": old.version} for old, after in changes]
+        await _save(self._connection, SAVE_ATTEMPTS, binds(SAVED_ATTEMPT, rows), len(rows))
+
+
+class PostgresRefunds:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def request(self, refunds: Sequence[Refund]) -> None:
+        if refunds:
+            rows = [refund_row(refund) for refund in refunds]
+            await self._connection.execute(INSERT_REFUNDS, binds(REFUND, rows))
+
+
+class PaymentUnit:
+    """The runtime's unit of work with payment's repositories."""
+
+    def __init__(self, unit: RuntimeUnit) -> None:
+        self._unit = unit
+        self.orders = PostgresOrders(unit.connection)
+        self.attempts = PostgresAttempts(unit.connection)
+        self.refunds = PostgresRefunds(unit.connection)
+
+    def emit(
+        self,
+        body: Event,
+        *,
+        subject: UUID,
+        sequence: int,
+        correlation_id: UUID,
+        causation_id: UUID | None = None,
+    ) -> UUID:
+        return self._unit.emit(
+            body,
+            subject=subject,
+            sequence=sequence,
+            correlation_id=correlation_id,
+            causation_id=causation_id,
+        )
+
+    async def repeat(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        return await self._unit.repeat(event_ids)
+
+    async def open_items(self, items: Sequence[OperatorItem]) -> None:
+        await self._unit.open_items(
+            [Item(item.kind.value, item.reference, item.detail) for item in items]
+        )
+
+
+def transactions_of(database: Database) -> Transactions:
+    """Units of payment on this database."""
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[PaymentUnit]:
+        async with database.transaction() as unit:
+            yield PaymentUnit(unit)
+
+    def open_unit() -> AbstractAsyncContextManager[PaymentUnit]:
+        return transaction()
+
+    return open_unit
+
+
+def _call(*, sends: bool, never_sent: bool) -> Call | None:
+    if never_sent:
+        return None
+    return Call.START if sends else Call.QUERY
+
+
+async def _save(
+    connection: AsyncConnection, statement: TextClause, arrays: dict[str, list[Any]], count: int
+) -> None:
+    if not count:
+        return
+    result = await connection.execute(statement, arrays)
+    if result.rowcount != count:
+        # All rows were locked by this transaction, so somebody wrote around the lock.
+        raise Unavailable("row_changed", f"{count - result.rowcount} rows changed meanwhile")
