@@ -1,0 +1,143 @@
+"""The composition root of identity: the only file that knows every other."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+
+from services.identity.adapters.access_tokens import Es256AccessTokens
+from services.identity.adapters.api import Parts, router
+from services.identity.adapters.client_address import ClientAddresses
+from services.identity.adapters.housekeeping import IdentityHousekeeping
+from services.identity.adapters.phone_numbers import ServedPhoneNumbers
+from services.identity.adapters.postgres_sms_budget import PostgresSmsBudget
+from services.identity.adapters.redis_client import open_redis
+from services.identity.adapters.redis_codes import RedisCodes
+from services.identity.adapters.redis_sms_slots import RedisSmsSlots
+from services.identity.adapters.sms_gateway import HttpSmsGateway
+from services.identity.adapters.vault import KeyVault
+from services.identity.application.send_code import SendCode
+from services.identity.domain.sms_limits import SmsLimits
+from services.identity.settings import ApiSettings, IdentitySettings
+from shared.kernel.clock import Clock, SystemClock
+from shared.runtime import housekeeping
+from shared.runtime.access_token import AccessTokens, SigningKeys
+from shared.runtime.commands import ServiceCommands
+from shared.runtime.database import Database, open_database
+from shared.runtime.due_loop import DueLoop
+from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.http_server import serve
+from shared.runtime.migrations import head_revision, migrations_of
+from shared.runtime.process import run_process
+from shared.runtime.sealing import BlindIndex, Sealer
+from shared.runtime.service_token import ServiceTokens
+from shared.runtime.settings import read_settings
+from shared.runtime.web import build_app
+
+SERVICE = "identity"
+# docs/connection-budget.md
+API_CONNECTIONS = 2
+WORKER_CONNECTIONS = 1
+GAUGES_SECONDS = 15.0
+
+
+def compose_api(
+    settings: ApiSettings, database: Database, clock: Clock
+) -> tuple[FastAPI, list[Callable[[], Awaitable[None]]]]:
+    """The application, and what must be closed after it."""
+    redis = open_redis(settings.redis_url.get_secret_value())
+    gateway = HttpSmsGateway(settings.sms_url)
+    vault = KeyVault(
+        sealer=Sealer.from_folder(settings.phone_encryption_keys_dir),
+        index=BlindIndex.from_file(settings.phone_index_key_file),
+        code_index=BlindIndex.from_file(settings.sms_code_key_file),
+    )
+    codes = RedisCodes(redis)
+    limits = SmsLimits(
+        daily_max=settings.sms_daily_max,
+        per_address_hourly_max=settings.sms_per_address_hourly_max,
+    )
+    send_code = SendCode(
+        phone_numbers=ServedPhoneNumbers(settings.calling_codes),
+        vault=vault,
+        codes=codes,
+        slots=RedisSmsSlots(redis, limits),
+        budget=PostgresSmsBudget(database, daily_max=limits.daily_max),
+        gateway=gateway,
+        limits=limits,
+        clock=clock,
+    )
+    signing_keys = SigningKeys(settings.access_token_keys_dir)
+    app = build_app(
+        SERVICE,
+        router=router,
+        access_tokens=AccessTokens(signing_keys),
+        service_tokens=ServiceTokens(settings.service_public_keys_dir, audience=SERVICE),
+    )
+    app.state.parts = Parts(
+        database=database,
+        send_code=send_code,
+        codes=codes,
+        vault=vault,
+        access_tokens=Es256AccessTokens(signing_keys),
+        signing_keys=signing_keys,
+        client_addresses=ClientAddresses(settings.trusted_networks),
+        session_idle=settings.session_idle,
+        clock=clock,
+    )
+    return app, [gateway.close, redis.aclose]
+
+
+async def api(settings: IdentitySettings) -> int:
+    """HTTP. Ready without Redis: open sessions still work, only log-ins answer 503."""
+    settings = read_settings(ApiSettings)
+    address = settings.http_address()
+    clock = SystemClock()
+    database = _open(settings, API_CONNECTIONS, clock)
+    app, closing = compose_api(settings, database, clock)
+    return await run_process(
+        [serve(app, address.host, address.port)],
+        closing=[*closing, database.close],
+        grace_seconds=settings.shutdown_grace_seconds,
+        health=_health(database),
+        operations=settings.metrics_address(),
+    )
+
+
+async def worker(settings: IdentitySettings) -> int:
+    """Housekeeping only: identity tells and hears no events yet."""
+    clock = SystemClock()
+    database = _open(settings, WORKER_CONNECTIONS, clock)
+    shared = housekeeping.Housekeeping(database, clock)
+    own = IdentityHousekeeping(database, clock, session_idle=settings.session_idle)
+    gauges = housekeeping.Gauges(database)
+    return await run_process(
+        [
+            DueLoop("housekeeping", shared.step, idle_seconds=housekeeping.IDLE_SECONDS),
+            DueLoop("sessions", own.step, idle_seconds=housekeeping.IDLE_SECONDS),
+            DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
+        ],
+        closing=[database.close],
+        grace_seconds=settings.shutdown_grace_seconds,
+        health=_health(database),
+        operations=settings.metrics_address(),
+    )
+
+
+COMMANDS = ServiceCommands(
+    service=SERVICE, settings=IdentitySettings, processes={"api": api, "worker": worker}
+)
+
+
+def _open(settings: IdentitySettings, pool_size: int, clock: Clock) -> Database:
+    url = settings.database_url.get_secret_value()
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
+
+
+def _health(database: Database) -> Health:
+    revision = head_revision(migrations_of(SERVICE))
+    return Health(
+        ready_checks={
+            "database": database_check(database),
+            "schema": schema_check(database, revision, service=SERVICE),
+        }
+    )
