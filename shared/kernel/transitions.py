@@ -55,9 +55,14 @@ class Transitions(Generic[State]):
     def mermaid(self) -> str:
         """The table as a Mermaid state diagram; the documentation is drawn from it."""
         lines = ["stateDiagram-v2", f"    [*] --> {self.initial.name}"]
-        lines += [f"    {m.source.name} --> {m.target.name}: {m.cause}" for m in self.moves]
+        lines += [f"    {m.source.name} --> {m.target.name}: {_label(m.cause)}" for m in self.moves]
         lines += [f"    {state.name} --> [*]" for state in self.states if state in self.terminal()]
         return "\n".join(lines)
+
+
+def _label(cause: str) -> str:
+    # Mermaid ends a label at the first of these two
+    return cause.replace(":", ",").replace(";", ",")
 
 
 def _ignore(machine: str, source: str, target: str) -> None:

@@ -22,7 +22,7 @@ def lamp() -> Transitions[Lamp]:
         [
             Move(Lamp.OFF, Lamp.ON, "switched on"),
             Move(Lamp.ON, Lamp.OFF, "switched off"),
-            Move(Lamp.ON, Lamp.BROKEN, "burnt out"),
+            Move(Lamp.ON, Lamp.BROKEN, "burnt out: too old; too hot"),
         ],
     )
 
@@ -57,6 +57,6 @@ def test_the_diagram_shows_start_moves_and_ends() -> None:
         "    [*] --> OFF",
         "    OFF --> ON: switched on",
         "    ON --> OFF: switched off",
-        "    ON --> BROKEN: burnt out",
+        "    ON --> BROKEN: burnt out, too old, too hot",
         "    BROKEN --> [*]",
     ]
