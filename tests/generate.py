@@ -1,0 +1,75 @@
+"""Documents from code: `python -m tests.generate` writes them, `--check` only compares.
+
+`--check` ends with exit code 1 and a list of what would change.
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from tests.documents import events, states
+
+ROOT = Path(__file__).resolve().parent.parent
+# Folders that hold generated files and nothing else: what is not generated any more is removed.
+OWNED_FOLDERS = (events.FOLDER,)
+
+
+def documents(root: Path = ROOT) -> dict[Path, str]:
+    """Every generated document: path below the root → content."""
+    return {**events.documents(), **states.documents(root)}
+
+
+def differences(root: Path = ROOT) -> list[str]:
+    """One entry for each file that is not what the code says; empty where all is well."""
+    wanted = documents(root)
+    found = []
+    for path, content in wanted.items():
+        current = (root / path).read_text() if (root / path).exists() else ""
+        if current != content:
+            found.append(_difference(path, current, content))
+    return found + [f"{path} is not generated any more" for path in _leftovers(root, set(wanted))]
+
+
+def write(root: Path = ROOT) -> None:
+    wanted = documents(root)
+    for path, content in wanted.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content)
+    for path in _leftovers(root, set(wanted)):
+        (root / path).unlink()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    if not parser.parse_args(arguments).check:
+        write()
+        return 0
+    found = differences()
+    for entry in found:
+        sys.stdout.write(f"{entry}\n")
+    if found:
+        sys.stdout.write("Run `make docs` and commit what it changes.\n")
+    return 1 if found else 0
+
+
+def _difference(path: Path, current: str, wanted: str) -> str:
+    lines = difflib.unified_diff(
+        current.splitlines(), wanted.splitlines(), str(path), "as the code says", "", "", 1, ""
+    )
+    return "\n".join(lines)
+
+
+def _leftovers(root: Path, wanted: set[Path]) -> list[Path]:
+    present = {
+        path.relative_to(root)
+        for folder in OWNED_FOLDERS
+        for path in (root / folder).glob("*")
+        if path.is_file()
+    }
+    return sorted(present - wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
