@@ -28,6 +28,8 @@ LOCK = text(
     WHERE c.id = ANY(CAST(:ids AS uuid[])) ORDER BY c.id FOR UPDATE
     """
 )
+# Where there is no row yet there is none to lock. The unique index is the belt to this lock.
+LOCK_MONTH = text("SELECT pg_advisory_xact_lock(hashtextextended(:month, 0))")
 LOCK_CURRENT = text(
     f"""
     SELECT {COLUMNS} FROM contribution c
@@ -45,7 +47,6 @@ INSERT = text(
         :id, :insured_person_id, :scheme, :region, :period, :base_fen, :amount_fen, :currency,
         CAST(:shares AS jsonb), :rule_id, :provisional, :supersedes, :status, :version,
         :can_retry, :correlation_id, :created_at)
-    ON CONFLICT (insured_person_id, scheme, period) WHERE status <> 'SUPERSEDED' DO NOTHING
     """
 )
 SAVE = text(
@@ -107,17 +108,16 @@ class ContributionRows:
     async def lock_current(
         self, person_id: UUID, *, scheme: str, period: str
     ) -> Contribution | None:
+        await self._connection.execute(LOCK_MONTH, {"month": f"{person_id}/{scheme}/{period}"})
         rows = await self._connection.execute(
             LOCK_CURRENT, {"person_id": person_id, "scheme": scheme, "period": period}
         )
         row = rows.mappings().one_or_none()
         return self._remember(row) if row is not None else None
 
-    async def insert(self, contribution: Contribution) -> bool:
-        inserted = await self._connection.execute(INSERT, _values(contribution))
-        if inserted.rowcount == 1:
-            self._loaded[contribution.id] = replace(contribution)
-        return inserted.rowcount == 1
+    async def insert(self, contribution: Contribution) -> None:
+        await self._connection.execute(INSERT, _values(contribution))
+        self._loaded[contribution.id] = replace(contribution)
 
     async def save(self, contributions: Iterable[Contribution]) -> None:
         changed = [c for c in contributions if c != self._loaded[c.id]]

@@ -12,13 +12,10 @@ from services.billing.domain.contribution import (
     new_contribution,
 )
 from services.billing.domain.standard import Standards
-from shared.kernel.errors import Refused, Unavailable
+from shared.kernel.errors import Refused
 from shared.kernel.events import ContributionAssessed
 from shared.kernel.ids import new_id
 from shared.kernel.money import CURRENCY, Money
-
-# Two requests for one month meet at most once per round; more rounds mean a storm of them.
-ROUNDS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +45,17 @@ async def assess_contribution(
         base=wanted.base,
         at=now,
     )
-    for _ in range(ROUNDS_MAX):
-        current = await unit.contributions.lock_current(
-            wanted.insured_person_id, scheme=wanted.scheme, period=wanted.period
-        )
-        if current is not None and current.is_assessed_as(assessment):
-            return current, False
-        if current is not None:
-            await _supersede(unit, current)
-        contribution = _contribution(wanted, assessment, current, now)
-        if await unit.contributions.insert(contribution):
-            _tell(unit, contribution)
-            return contribution, True
-    raise Unavailable(
-        "busy", "This month is being changed by others at the same moment.", retry_after_seconds=1
+    current = await unit.contributions.lock_current(
+        wanted.insured_person_id, scheme=wanted.scheme, period=wanted.period
     )
+    if current is not None and current.is_assessed_as(assessment):
+        return current, False
+    if current is not None:
+        await _supersede(unit, current)
+    contribution = _contribution(wanted, assessment, current, now)
+    await unit.contributions.insert(contribution)
+    _tell(unit, contribution)
+    return contribution, True
 
 
 async def _supersede(unit: Unit, current: Contribution) -> None:

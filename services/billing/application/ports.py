@@ -31,10 +31,13 @@ class Contributions(Protocol):
     async def lock_current(
         self, person_id: UUID, *, scheme: str, period: str
     ) -> Contribution | None:
-        """The one of a person and period that is not superseded."""
+        """The one of a person and period that is not superseded.
 
-    async def insert(self, contribution: Contribution) -> bool:
-        """False where the person and period have one already that is not superseded."""
+        Until the transaction ends nobody else gets past this for the same person and period,
+        also where there is none yet.
+        """
+
+    async def insert(self, contribution: Contribution) -> None: ...
 
     async def save(self, contributions: Iterable[Contribution]) -> None: ...
 
