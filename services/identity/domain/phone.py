@@ -17,8 +17,9 @@ class Phone:
     @property
     def masked(self) -> str:
         """The first three and last four digits; for other countries only the last four."""
-        digits = self.e164.removeprefix(MAINLAND)
-        head = VISIBLE_HEAD if digits != self.e164 else 0
+        is_mainland = self.e164.startswith(MAINLAND)
+        digits = self.e164.removeprefix(MAINLAND if is_mainland else "+")
+        head = VISIBLE_HEAD if is_mainland else 0
         hidden = len(digits) - head - VISIBLE_TAIL
         return digits[:head] + "*" * hidden + digits[-VISIBLE_TAIL:]
 
