@@ -56,7 +56,7 @@ class _Charge(msgspec.Struct, frozen=True):
 
     attempt_id: str
     status: Annotated[str, msgspec.Meta(max_length=32)]
-    trade_no: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    trade_no: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,64}\Z")]
     amount_fen: Annotated[int, msgspec.Meta(ge=1, le=10_000_000_000)]
     charged_at: Annotated[datetime, msgspec.Meta(tz=True)]
     reason: Annotated[str, msgspec.Meta(max_length=64)] | None = None

@@ -1,0 +1,69 @@
+"""Payment on a migrated database of the module's own, and a real sandbox."""
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from sandbox.tests.running import RunningSandbox, running_sandbox
+from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel, open_client
+from services.payment.tests.fake_channel import FakeChannel
+from services.payment.tests.world import World, some_clock
+from shared.runtime.database import Database, open_database
+
+# A call that hangs in a test costs this much.
+CALL_TIMEOUT_SECONDS = 0.5
+
+
+@pytest_asyncio.fixture(scope="module")
+async def payment_database(service_database: Callable[[str], str]) -> AsyncIterator[Database]:
+    database = open_database(service_database("payment"), source="payment", pool_size=3)
+    yield database
+    await database.close()
+
+
+@pytest_asyncio.fixture
+async def world(payment_database: Database) -> World:
+    """Payment with an empty database and a channel in memory."""
+    clock = some_clock()
+    world = World(database=payment_database, channel=FakeChannel(clock=clock), clock=clock)
+    await world.empty()
+    return world
+
+
+@pytest.fixture
+def bank(world: World) -> FakeChannel:
+    """The channel of `world`."""
+    assert isinstance(world.channel, FakeChannel)
+    return world.channel
+
+
+@pytest_asyncio.fixture(scope="session")
+async def payment_sandbox(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[RunningSandbox]:
+    async with running_sandbox(tmp_path_factory.mktemp("payment-sandbox")) as sandbox:
+        yield sandbox
+
+
+@pytest_asyncio.fixture
+async def sandbox(payment_sandbox: RunningSandbox) -> httpx2.AsyncClient:
+    """A client of the real sandbox, whose books are empty."""
+    (await payment_sandbox.client.post("/sandbox/v1/reset")).raise_for_status()
+    return payment_sandbox.client
+
+
+@pytest_asyncio.fixture
+async def sandbox_channel(sandbox: httpx2.AsyncClient) -> AsyncIterator[SandboxDirectChannel]:
+    """Our adapter, speaking to the real sandbox."""
+    async with open_client(call_timeout_seconds=CALL_TIMEOUT_SECONDS, connections=20) as client:
+        yield SandboxDirectChannel(client, url=str(sandbox.base_url))
+
+
+@pytest_asyncio.fixture
+async def sandbox_world(payment_database: Database, sandbox_channel: SandboxDirectChannel) -> World:
+    """Payment with an empty database that speaks to the real sandbox."""
+    world = World(database=payment_database, channel=sandbox_channel, clock=some_clock())
+    await world.empty()
+    return world

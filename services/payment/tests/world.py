@@ -1,0 +1,160 @@
+"""Payment on a real database with a clock that is moved: reactions, loops, and what they left."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from services.payment.adapters.consumer import build_consumer
+from services.payment.adapters.repositories import transactions_of
+from services.payment.application.expire_orders import expire_orders
+from services.payment.application.open_orders import OrderOpener
+from services.payment.application.ports import Channel, Transactions
+from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
+from services.payment.application.run_attempts import AttemptRunner, Limits
+from shared.kernel.clock import FixedClock
+from shared.kernel.events import Event, Message, PaymentRequested, decode
+from shared.kernel.ids import new_id
+from shared.runtime.database import Database, is_transient
+from shared.testing.builders import message, payment_outcome_asked, payment_requested
+
+BUSINESS_TABLES = ("payment_order", "payment_attempt", "refund")
+# Small enough for tests to wait for, large enough for a busy machine.
+QUICK = Limits(concurrent_calls=20, call_timeout_seconds=0.5, lease_seconds=1.5)
+HORIZON = timedelta(days=3)
+
+
+def some_clock() -> FixedClock:
+    """Real time, because the sandbox compares expiries with its own clock."""
+    return FixedClock(datetime.now(UTC).replace(microsecond=0))
+
+
+@dataclass(kw_only=True)
+class World:
+    database: Database
+    channel: Channel
+    clock: FixedClock
+    limits: Limits = QUICK
+    transactions: Transactions = field(init=False)
+    runner: AttemptRunner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transactions = transactions_of(self.database)
+        self.runner = self.a_runner()
+        channels = {self.channel.capabilities.id: self.channel}
+        opener = OrderOpener(
+            channels=channels, default_channel=self.channel.capabilities.id, clock=self.clock
+        )
+        self.consumer = build_consumer(opener=opener, clock=self.clock)
+
+    def a_runner(self, **changes: Any) -> AttemptRunner:
+        """One more worker of the same kind."""
+        fields: dict[str, Any] = {
+            "transactions": self.transactions,
+            "channels": {self.channel.capabilities.id: self.channel},
+            "clock": self.clock,
+            "is_transient": is_transient,
+            "limits": self.limits,
+        }
+        return AttemptRunner(**fields | changes)
+
+    def a_request(self, **fields: Any) -> Message[PaymentRequested]:
+        fields = {"expires_at": self.clock.now() + timedelta(minutes=30)} | fields
+        return message(payment_requested(**fields))
+
+    async def tell(self, *messages: Message[Any]) -> None:
+        """Apply messages one after the other, as a consumer whose inbox is always empty."""
+        for told in messages:
+            await self.tell_together([told])
+
+    async def tell_together(self, messages: Sequence[Message[Any]]) -> None:
+        """Apply messages of one type in one transaction."""
+        async with self.database.transaction() as unit:
+            await self.consumer.reactions[type(messages[0].body)](unit, messages)
+
+    async def open(self, **fields: Any) -> UUID:
+        request = self.a_request(**fields)
+        await self.tell(request)
+        return request.body.payment_order_id
+
+    async def run(self, runner: AttemptRunner | None = None) -> None:
+        """Run what is due now, until nothing is."""
+        while await (runner or self.runner).step():
+            pass
+
+    async def run_to_the_end(self) -> None:
+        """Run, move the clock to the next due time, and so on until nothing is open."""
+        until = self.clock.now() + HORIZON
+        while True:
+            await self.run()
+            while await repeat_unexpected_money(self.transactions, clock=self.clock):
+                pass
+            await expire_orders(self.transactions, clock=self.clock)
+            due_at = await self._next_due_at()
+            if due_at is None or due_at > until:
+                return
+            self.clock.advance(max(due_at - self.clock.now(), timedelta(0)))
+
+    async def _next_due_at(self) -> datetime | None:
+        rows = await self.rows(
+            "SELECT min(due_at) AS due_at FROM payment_attempt"
+            " WHERE status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
+        )
+        due_at: datetime | None = rows[0]["due_at"]
+        return due_at
+
+    async def rows(self, statement: str, **binds: Any) -> list[dict[str, Any]]:
+        async with self.database.transaction() as unit:
+            found = await unit.connection.execute(text(statement), binds)
+            return [dict(row) for row in found.mappings()]
+
+    async def order(self, order_id: UUID) -> dict[str, Any]:
+        (row,) = await self.rows("SELECT * FROM payment_order WHERE id = :id", id=order_id)
+        return row
+
+    async def attempt(self, order_id: UUID) -> dict[str, Any]:
+        (row,) = await self.rows("SELECT * FROM payment_attempt WHERE order_id = :id", id=order_id)
+        return row
+
+    async def items(self) -> list[str]:
+        rows = await self.rows("SELECT kind FROM operator_item ORDER BY kind")
+        return [row["kind"] for row in rows]
+
+    async def business_state(self) -> dict[str, list[dict[str, Any]]]:
+        """Every row of every business table."""
+        return {
+            table: await self.rows(f"SELECT * FROM {table} ORDER BY id")
+            for table in BUSINESS_TABLES
+        }
+
+    async def told(self) -> list[Message[Event]]:
+        """The outbox, in its order."""
+        rows = await self.rows("SELECT headers, body FROM outbox ORDER BY id")
+        return [
+            decode([(k, v.encode()) for k, v in json.loads(row["headers"])], bytes(row["body"]))
+            for row in rows
+        ]
+
+    async def told_types(self) -> list[str]:
+        return [told.envelope.type for told in await self.told()]
+
+    async def empty(self) -> None:
+        """Forget everything, so that tests of one module do not meet."""
+        async with self.database.transaction() as unit:
+            await unit.connection.execute(
+                text("TRUNCATE payment_order, payment_attempt, refund, outbox, operator_item")
+            )
+
+
+def asked_again(request: Message[PaymentRequested], *, sequence: int) -> Message[PaymentRequested]:
+    """Billing's `PaymentOutcomeAsked` for this request."""
+    body = payment_outcome_asked(after=request.body, ask_count=sequence - 1)
+    return message(body, sequence=sequence, correlation_id=request.envelope.correlation_id)
+
+
+def with_new_event_id(told: Message[Any]) -> Message[Any]:
+    return Message(replace(told.envelope, event_id=new_id()), told.body)
