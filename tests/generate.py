@@ -8,16 +8,21 @@ import difflib
 import sys
 from pathlib import Path
 
-from tests.documents import events, states
+from tests.documents import events, openapi, settings, states
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that hold generated files and nothing else: what is not generated any more is removed.
-OWNED_FOLDERS = (events.FOLDER,)
+OWNED_FOLDERS = (events.FOLDER, openapi.FOLDER)
 
 
 def documents(root: Path = ROOT) -> dict[Path, str]:
     """Every generated document: path below the root → content."""
-    return {**events.documents(), **states.documents(root)}
+    return {
+        **events.documents(),
+        **openapi.documents(),
+        **states.documents(root),
+        **settings.documents(root),
+    }
 
 
 def differences(root: Path = ROOT) -> list[str]:

@@ -6,10 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import services
 from shared.kernel.transitions import Transitions
 from tests.documents.events import event_table
 from tests.documents.markers import replace_between, table
+from tests.documents.services import service_names
 
 SAGA = Path("docs/saga.md")
 
@@ -17,12 +17,12 @@ SAGA = Path("docs/saga.md")
 def machines() -> dict[str, Transitions[Any]]:
     """`service/machine` → its table; raises ValueError where two share one name."""
     found: dict[str, Transitions[Any]] = {}
-    for service in pkgutil.iter_modules(services.__path__):
-        for module in _domain_modules(service.name):
+    for service in service_names():
+        for module in _domain_modules(service):
             for value in vars(module).values():
                 if not isinstance(value, Transitions):
                     continue
-                name = f"{service.name}/{value.machine}"
+                name = f"{service}/{value.machine}"
                 if found.setdefault(name, value) is not value:
                     raise ValueError(f"two state tables are called {name}")
     return dict(sorted(found.items()))
