@@ -1,7 +1,9 @@
 """Fixtures for every test: real servers, fresh databases, an empty Redis, topics of one's own."""
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
@@ -10,6 +12,17 @@ from shared.testing.databases import Databases
 from shared.testing.infrastructure import Infrastructure, InfrastructureError
 from shared.testing.kafka_topics import KafkaTopics
 from shared.testing.redis_database import flush, leased_redis_database
+
+# How long an example takes depends on who else uses this machine, and says nothing.
+hypothesis.settings.register_profile(
+    "songhe", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("songhe")
+
+
+def pytest_configure() -> None:
+    # Whoever stops a test run with SIGTERM wants its servers stopped, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
