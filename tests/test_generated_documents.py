@@ -1,11 +1,12 @@
 """What `python -m tests.generate` writes is what lies in the tree, and a change is noticed."""
 
+import importlib
 import shutil
 from pathlib import Path
 
 import pytest
 
-from shared.kernel.events import EVENT_TYPES
+from shared.kernel.events import EVENT_TYPES, Event
 from tests.documents.events import ROUTES
 from tests.documents.markers import begin_of, end_of, replace_between
 from tests.generate import ROOT, differences, documents, write
@@ -28,6 +29,27 @@ def test_every_generated_document_is_up_to_date() -> None:
 
 def test_every_event_has_a_route() -> None:
     assert set(ROUTES) == set(EVENT_TYPES.values())
+
+
+@pytest.mark.parametrize(
+    ("service", "module"),
+    [
+        ("billing", "services.billing.adapters.consumer"),
+        ("payment", "services.payment.adapters.consumer"),
+        ("notifier", "services.notifier.domain.announcements"),
+    ],
+)
+def test_routes_agree_with_the_reaction_tables(service: str, module: str) -> None:
+    named = vars(importlib.import_module(module)).values()
+
+    reacts_to = {kind for kind in EVENT_TYPES.values() if any(value is kind for value in named)}
+
+    assert reacts_to == {kind for kind, route in ROUTES.items() if service in route.targets}
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES)
+def test_a_topic_belongs_to_the_service_that_tells(kind: type[Event]) -> None:
+    assert kind.topic.startswith(f"{ROUTES[kind].source}.")
 
 
 def test_a_changed_missing_or_forgotten_document_is_a_difference(written: Path) -> None:
