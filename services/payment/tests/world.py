@@ -112,6 +112,11 @@ class World:
             found = await unit.connection.execute(text(statement), binds)
             return [dict(row) for row in found.mappings()]
 
+    async def rows_changed(self, statement: str, **binds: Any) -> None:
+        """Change rows behind the back of the use cases."""
+        async with self.database.transaction() as unit:
+            await unit.connection.execute(text(statement), binds)
+
     async def order(self, order_id: UUID) -> dict[str, Any]:
         (row,) = await self.rows("SELECT * FROM payment_order WHERE id = :id", id=order_id)
         return row
@@ -144,10 +149,9 @@ class World:
 
     async def empty(self) -> None:
         """Forget everything, so that tests of one module do not meet."""
-        async with self.database.transaction() as unit:
-            await unit.connection.execute(
-                text("TRUNCATE payment_order, payment_attempt, refund, outbox, operator_item")
-            )
+        await self.rows_changed(
+            "TRUNCATE payment_order, payment_attempt, refund, outbox, operator_item"
+        )
 
 
 def asked_again(request: Message[PaymentRequested], *, sequence: int) -> Message[PaymentRequested]:
