@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,13 @@ from services.payment.adapters.repositories import transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import Channel, Transactions
+from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import AttemptRunner, Limits
+from services.payment.domain.channel_answer import Answer
+from services.payment.domain.payment_attempt import Call
 from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
-from shared.kernel.ids import new_id
 from shared.runtime.database import Database, is_transient
 from shared.testing.builders import message, payment_outcome_asked, payment_requested
 
@@ -91,13 +93,28 @@ class World:
         until = self.clock.now() + HORIZON
         while True:
             await self.run()
-            while await repeat_unexpected_money(self.transactions, clock=self.clock):
-                pass
+            await self.repeat_unexpected_money()
             await expire_orders(self.transactions, clock=self.clock)
             due_at = await self._next_due_at()
             if due_at is None or due_at > until:
                 return
             self.clock.advance(max(due_at - self.clock.now(), timedelta(0)))
+
+    async def repeat_unexpected_money(self) -> int:
+        return await repeat_unexpected_money(self.transactions, clock=self.clock)
+
+    async def hear(self, attempt_id: UUID, order_id: UUID, answer: Answer) -> None:
+        """Verified news about an attempt that nobody asked for under a lease."""
+        news = Answered(
+            order_id=order_id,
+            attempt_id=attempt_id,
+            lease=None,
+            call=Call.QUERY,
+            answer=answer,
+            asked_at=self.clock.now(),
+        )
+        async with self.transactions() as unit:
+            await record_outcomes(unit, [news], channels=self.runner.channels, now=self.clock.now())
 
     async def _next_due_at(self) -> datetime | None:
         rows = await self.rows(
@@ -158,7 +175,3 @@ def asked_again(request: Message[PaymentRequested], *, sequence: int) -> Message
     """Billing's `PaymentOutcomeAsked` for this request."""
     body = payment_outcome_asked(after=request.body, ask_count=sequence - 1)
     return message(body, sequence=sequence, correlation_id=request.envelope.correlation_id)
-
-
-def with_new_event_id(told: Message[Any]) -> Message[Any]:
-    return Message(replace(told.envelope, event_id=new_id()), told.body)
