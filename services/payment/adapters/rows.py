@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import (
     AttemptStatus,
@@ -17,6 +15,7 @@ from services.payment.domain.refund import Refund
 from shared.kernel.money import Money
 
 Columns = Mapping[str, str]
+Row = Mapping[Any, Any]
 
 ORDER_FACTS: Columns = {
     "id": "uuid",
@@ -142,7 +141,7 @@ def order_row(order: PaymentOrder) -> dict[str, Any]:
     }
 
 
-def to_order(row: RowMapping) -> PaymentOrder:
+def to_order(row: Row) -> PaymentOrder:
     settlement = None
     if row["attempt_id"] is not None:
         settlement = Settlement(
@@ -205,7 +204,7 @@ def attempt_row(attempt: PaymentAttempt) -> dict[str, Any]:
     }
 
 
-def to_attempt(row: RowMapping) -> PaymentAttempt:
+def to_attempt(row: Row) -> PaymentAttempt:
     return PaymentAttempt(
         id=row["id"],
         order_id=row["order_id"],

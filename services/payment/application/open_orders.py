@@ -1,12 +1,13 @@
 """Open orders that billing requested, and answer when it asks for an outcome again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from services.payment.application.ports import Channels, Unit
+from services.payment.application.ports import Unit
 from services.payment.application.tell_outcomes import repeat_outcomes, tell_outcomes
+from services.payment.domain.channel import Capabilities
 from services.payment.domain.opening import Opening, Origin, open_order
 from services.payment.domain.payment_order import ask_again
 from shared.kernel.clock import Clock
@@ -20,7 +21,7 @@ Request = TypeVar("Request", bound=PaymentRequested, covariant=True)
 class OrderOpener:
     """The two reactions that can open an order: the first to arrive opens it."""
 
-    channels: Channels
+    channels: Mapping[str, Capabilities]
     default_channel: str
     clock: Clock
 
@@ -61,7 +62,6 @@ class OrderOpener:
     def _opening(self, message: Message[Request]) -> Opening:
         request, envelope = message.body, message.envelope
         channel_id = request.channel or self.default_channel
-        channel = self.channels.get(channel_id)
         return open_order(
             request,
             origin=Origin(
@@ -70,7 +70,7 @@ class OrderOpener:
                 causation_id=envelope.event_id,
             ),
             channel_id=channel_id,
-            channel=channel.capabilities if channel else None,
+            channel=self.channels.get(channel_id),
             attempt_id=new_id(),
             now=self.clock.now(),
         )

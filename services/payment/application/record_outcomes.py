@@ -96,9 +96,10 @@ def _decide(
     channels: Channels,
     now: datetime,
 ) -> Outcome:
+    channel = channels.get(attempt.channel)
     asking = Asking(
         call=answered.call,
-        channel=channels[attempt.channel].capabilities,
+        channel=channel.capabilities if channel else None,
         asked_at=answered.asked_at,
         now=now,
     )

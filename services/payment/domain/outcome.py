@@ -52,10 +52,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How an answer was obtained: `asked_at` is before the call, `now` after it."""
+    """How an answer was obtained: `asked_at` is before the call, `now` after it.
+
+    `channel` is None where nobody runs the attempt's channel any more.
+    """
 
     call: Call
-    channel: Capabilities
+    channel: Capabilities | None
     asked_at: datetime
     now: datetime
 
@@ -160,7 +163,8 @@ def _declined(
     order: PaymentOrder, attempt: PaymentAttempt, reason: FailureReason, asking: Asking
 ) -> Outcome:
     declined = replace(_moved(attempt, AttemptStatus.DECLINED), reason=reason, due_at=None)
-    if asking.channel.kind is ChannelKind.DIRECT and order.is_open:
+    is_direct = asking.channel is not None and asking.channel.kind is ChannelKind.DIRECT
+    if is_direct and order.is_open:
         order = payment_order.fail(order, reason)
     return Outcome(order, declined)
 
@@ -202,7 +206,9 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
 
 
 def _may_send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> bool:
-    if asking.call is not Call.QUERY or not order.is_open or attempt.first_sent_at is None:
+    if asking.call is not Call.QUERY or not order.is_open:
+        return False
+    if attempt.first_sent_at is None or asking.channel is None:
         return False
     window_end = attempt.first_sent_at + asking.channel.idempotency_window
     return asking.now < min(window_end, attempt.expires_at)

@@ -28,6 +28,7 @@ from services.payment.domain.payment_order import (
 from services.payment.domain.refund import RefundReason
 from services.payment.tests.building import (
     AMOUNT,
+    BANK,
     CASHIER,
     EXPIRES_AT,
     an_attempt,
@@ -155,10 +156,10 @@ def test_not_there_before_the_expiry_sends_the_same_attempt_again() -> None:
 def test_not_there_outside_the_idempotency_window_never_sends_again() -> None:
     order = an_order()
     attempt = an_unknown_attempt(order)
-    asking = asked(after=timedelta(minutes=2))
-    window = replace(asking.channel, idempotency_window=timedelta(minutes=1))
+    forgetful = replace(BANK, idempotency_window=timedelta(minutes=1))
+    asking = replace(asked(after=timedelta(minutes=2)), channel=forgetful)
 
-    outcome = decide(order, attempt, NotThere(), replace(asking, channel=window))
+    outcome = decide(order, attempt, NotThere(), asking)
 
     assert outcome.attempt.next_call is Call.QUERY
     assert outcome.order.status is OrderStatus.REQUESTED

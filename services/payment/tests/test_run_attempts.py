@@ -328,6 +328,7 @@ async def test_a_channel_that_is_no_longer_configured_leaves_its_attempts_unknow
     await world.run(runner)
 
     assert (await world.order(order_id))["status"] == "REQUESTED"
+    assert (await world.attempt(order_id))["status"] == "UNKNOWN"
 
 
 async def test_before_the_end_calls_under_way_are_recorded(world: World, bank: FakeChannel) -> None:

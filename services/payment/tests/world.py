@@ -47,7 +47,7 @@ class World:
     def __post_init__(self) -> None:
         self.transactions = transactions_of(self.database)
         self.runner = self.a_runner()
-        channels = {self.channel.capabilities.id: self.channel}
+        channels = {self.channel.capabilities.id: self.channel.capabilities}
         opener = OrderOpener(
             channels=channels, default_channel=self.channel.capabilities.id, clock=self.clock
         )

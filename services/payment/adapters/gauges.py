@@ -1,0 +1,42 @@
+"""Counts of what is open in payment, for an SRE to watch."""
+
+from sqlalchemy import text
+
+from services.payment.adapters.metrics import (
+    ATTEMPTS_OPEN,
+    OLDEST_UNKNOWN_SECONDS,
+    UNDECIDED_MONEY,
+)
+from shared.runtime.database import Database
+
+OPEN = text(
+    """
+    SELECT channel, status, count(*) AS attempts,
+           coalesce(extract(epoch FROM now() - min(unknown_since)), 0) AS oldest_seconds
+    FROM payment_attempt WHERE status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')
+    GROUP BY channel, status
+    """
+)
+UNDECIDED = text(
+    "SELECT count(*) AS attempts FROM payment_attempt"
+    " WHERE unexpected_sequence > 0 AND decision IS NULL"
+)
+
+
+class PaymentGauges:
+    """One step measures once; run it in a DueLoop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def step(self) -> int:
+        """Returns 0: there is never more to do at once."""
+        async with self._database.transaction() as unit:
+            found = (await unit.connection.execute(OPEN)).all()
+            undecided = (await unit.connection.execute(UNDECIDED)).one()
+        ATTEMPTS_OPEN.clear()
+        for row in found:
+            ATTEMPTS_OPEN.labels(row.channel, row.status).set(row.attempts)
+        OLDEST_UNKNOWN_SECONDS.set(max((float(row.oldest_seconds) for row in found), default=0.0))
+        UNDECIDED_MONEY.set(undecided.attempts)
+        return 0
