@@ -1,0 +1,128 @@
+"""A notification: one event told to one person through one channel, once and for ever."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from shared.kernel.ids import derived_id
+from shared.kernel.transitions import Move, Transitions
+
+
+class Channel(StrEnum):
+    """How a person is told."""
+
+    INBOX = "inbox"
+    SMS = "sms"
+
+
+class Role(StrEnum):
+    """What the bill is to the person who reads about it."""
+
+    INSURED = "insured"
+    PAYER = "payer"
+
+
+class Status(StrEnum):
+    """Where a notification is. DELIVERED is the provider's word, never our guess."""
+
+    QUEUED = "QUEUED"
+    SUBMITTED = "SUBMITTED"
+    DELIVERED = "DELIVERED"
+    UNDELIVERABLE = "UNDELIVERABLE"
+    UNKNOWN = "UNKNOWN"
+    SUPPRESSED = "SUPPRESSED"
+    OVERTAKEN = "OVERTAKEN"
+
+
+SMS_STATES = Transitions(
+    "notification",
+    Status,
+    Status.QUEUED,
+    [
+        Move(Status.QUEUED, Status.SUBMITTED, "committed, then handed to the provider"),
+        Move(Status.QUEUED, Status.SUPPRESSED, "event older than 24 h, or nowhere to send to"),
+        Move(Status.QUEUED, Status.OVERTAKEN, "the same order was settled meanwhile"),
+        Move(Status.SUBMITTED, Status.DELIVERED, "the provider says so"),
+        Move(Status.SUBMITTED, Status.UNDELIVERABLE, "the provider says so"),
+        Move(Status.SUBMITTED, Status.UNKNOWN, "asked and sent within bounds without an answer"),
+    ],
+)
+
+# An inbox entry is delivered by being recorded: it is born at its end and never moves.
+FIRST_STATUS = {Channel.INBOX: Status.DELIVERED, Channel.SMS: SMS_STATES.initial}
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a template may say besides the bill's month; kept with the notification."""
+
+    amount_fen: int
+    reason: str | None = None
+    can_retry: bool = False
+    provisional: bool = False
+    replaces_earlier: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What the notifier remembers of a contribution; it never changes."""
+
+    contribution_id: UUID
+    scheme: str
+    region: str
+    period: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One row as it is recorded first. It holds ids and facts, no personal data."""
+
+    event_id: UUID
+    template: str
+    channel: Channel
+    person_id: UUID
+    role: Role
+    contribution_id: UUID
+    payment_order_id: UUID | None
+    facts: Facts
+    occurred_at: datetime
+
+    @property
+    def id(self) -> UUID:
+        """Derived, so that the same notification has the same id however often it is told of."""
+        return derived_id(self.event_id, f"{self.channel}:{self.person_id}")
+
+    @property
+    def first_status(self) -> Status:
+        return FIRST_STATUS[self.channel]
+
+
+class Told(Protocol):
+    """What every text is made from, in the inbox and in an SMS."""
+
+    @property
+    def template(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def payment_order_id(self) -> UUID | None: ...
+    @property
+    def bill(self) -> Bill | None: ...
+    @property
+    def facts(self) -> Facts: ...
+
+
+def sms_template(told: Told) -> str:
+    """The name of the text at the gateway, where nothing in a text can be conditional."""
+    name = told.template
+    if name == "payment_failed" and not told.facts.can_retry:
+        name += "_final"
+    return f"{name}_payer" if told.role is Role.PAYER else name
+
+
+def order_number(payment_order_id: UUID) -> str:
+    """What people read out on the phone. The end of the id: its beginning is the time."""
+    return payment_order_id.hex[-8:].upper()

@@ -1,0 +1,142 @@
+"""The composition root of notifier: the only file that knows every other."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from services.notifier.adapters.api import Parts, router
+from services.notifier.adapters.consumer import consumer as reactions_of
+from services.notifier.adapters.http_sms_provider import HttpSmsProvider
+from services.notifier.adapters.identity_contacts import IdentityContacts, open_redis
+from services.notifier.adapters.jinja_texts import JinjaTexts
+from services.notifier.adapters.metrics import SMS_ENDED, SMS_SECONDS
+from services.notifier.adapters.repositories import PostgresTransactions
+from services.notifier.application.deliver_messages import DeliverMessages
+from services.notifier.domain.deliveries import Delivery, Schedule
+from services.notifier.domain.notifications import SMS_STATES, Channel
+from services.notifier.settings import ApiSettings, NotifierSettings, WorkerSettings
+from shared.kernel.clock import Clock, SystemClock
+from shared.runtime import housekeeping
+from shared.runtime.access_token import AccessTokens, Jwks, KeySource
+from shared.runtime.commands import ServiceCommands
+from shared.runtime.consumer import Consumer
+from shared.runtime.database import Database, open_database
+from shared.runtime.dispatch import Dispatch
+from shared.runtime.due_loop import DueLoop
+from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.http_server import serve
+from shared.runtime.metrics import count_transitions
+from shared.runtime.migrations import head_revision, migrations_of
+from shared.runtime.process import run_process
+from shared.runtime.sealing import Sealer
+from shared.runtime.service_token import ServiceSigner
+from shared.runtime.settings import read_settings
+from shared.runtime.web import build_app
+
+SERVICE = "notifier"
+# docs/connection-budget.md
+API_CONNECTIONS = 1
+WORKER_CONNECTIONS = 2
+# How soon an SMS goes out after its event was recorded, at the latest.
+SMS_IDLE_SECONDS = 0.2
+GAUGES_SECONDS = 15.0
+
+
+def compose_api(settings: ApiSettings, database: Database, keys: KeySource) -> FastAPI:
+    app = build_app(SERVICE, router=router, access_tokens=AccessTokens(keys))
+    app.state.parts = Parts(
+        transactions=PostgresTransactions(database),
+        texts=JinjaTexts(hotline=settings.support_phone),
+    )
+    return app
+
+
+async def api(settings: NotifierSettings) -> int:
+    """HTTP. Ready without identity: keys that were fetched before stay valid."""
+    settings = read_settings(ApiSettings)
+    address = settings.http_address()
+    database = _open(settings, API_CONNECTIONS, SystemClock())
+    jwks = Jwks(settings.identity_url)
+    app = compose_api(settings, database, jwks)
+    return await run_process(
+        [serve(app, address.host, address.port), jwks],
+        closing=[jwks.close, database.close],
+        grace_seconds=settings.shutdown_grace_seconds,
+        health=_health(database),
+        operations=settings.metrics_address(),
+    )
+
+
+async def worker(settings: NotifierSettings) -> int:
+    """Hears billing and payment, and tells people. It publishes nothing."""
+    settings = read_settings(WorkerSettings)
+    clock = SystemClock()
+    count_transitions(SMS_STATES)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
+    redis = open_redis(settings.redis_url.get_secret_value())
+    contacts = IdentityContacts(
+        settings.identity_url,
+        signer=ServiceSigner(settings.service_key_file, service=SERVICE),
+        redis=redis,
+        sealer=Sealer.from_file(settings.contact_cache_key_file),
+    )
+    provider = HttpSmsProvider(settings.sms_url)
+    deliver = DeliverMessages(
+        PostgresTransactions(database),
+        contacts=contacts,
+        provider=provider,
+        texts=JinjaTexts(hotline=settings.support_phone),
+        clock=clock,
+        schedule=Schedule(),
+        ended=partial(_count_end, clock),
+    )
+    reactions = consumer(settings)
+    cleaning = housekeeping.Housekeeping(database, clock)
+    gauges = housekeeping.Gauges(database, consumer=reactions.name)
+    return await run_process(
+        [
+            Dispatch(database, reactions, bootstrap_servers=settings.kafka_bootstrap_servers),
+            DueLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
+            DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
+            DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
+        ],
+        closing=[contacts.close, provider.close, redis.aclose, database.close],
+        grace_seconds=settings.shutdown_grace_seconds,
+        health=_health(database),
+        operations=settings.metrics_address(),
+    )
+
+
+def consumer(settings: NotifierSettings) -> Consumer:
+    """The reaction table."""
+    return reactions_of(SystemClock())
+
+
+COMMANDS = ServiceCommands(
+    service=SERVICE,
+    settings=NotifierSettings,
+    processes={"api": api, "worker": worker},
+    consumer=consumer,
+)
+
+
+def _count_end(clock: Clock, delivery: Delivery) -> None:
+    status = delivery.status.value.lower()
+    SMS_ENDED.labels(delivery.template, Channel.SMS.value, status).inc()
+    seconds = (clock.now() - delivery.occurred_at).total_seconds()
+    SMS_SECONDS.labels(status).observe(max(0.0, seconds))
+
+
+def _open(settings: NotifierSettings, pool_size: int, clock: Clock) -> Database:
+    url = settings.database_url.get_secret_value()
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
+
+
+def _health(database: Database) -> Health:
+    revision = head_revision(migrations_of(SERVICE))
+    return Health(
+        ready_checks={
+            "database": database_check(database),
+            "schema": schema_check(database, revision, service=SERVICE),
+        }
+    )
