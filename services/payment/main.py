@@ -12,6 +12,7 @@ from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.gauges import PaymentGauges
 from services.payment.adapters.measured_channel import MeasuredChannel
 from services.payment.adapters.order_streams import OrderStreams, StreamLimits
+from services.payment.adapters.order_views import read_changed
 from services.payment.adapters.repositories import transactions_of
 from services.payment.adapters.sandbox_direct_channel import (
     SANDBOX_DIRECT,
@@ -70,7 +71,7 @@ def compose_api(
         per_process=settings.payment_streams_max,
         per_person=settings.payment_streams_per_person_max,
     )
-    streams = OrderStreams(database, limits)
+    streams = OrderStreams(partial(read_changed, database), limits)
     app = build_app(SERVICE, router=router, access_tokens=AccessTokens(keys))
     app.state.parts = Parts(
         database=database,

@@ -134,8 +134,7 @@ async def list_channels(
 
 async def _find(here: Parts, order_id: UUID, person: Subject) -> OrderView:
     """Raises Refused: unknown, somebody else's and not yet opened orders answer the same."""
-    async with here.database.transaction() as unit:
-        view = await find_order(unit.connection, order_id, person_id=person.insured_person_id)
+    view = await find_order(here.database, order_id, person_id=person.insured_person_id)
     if view is None:
         raise Refused(
             "order_not_yet_known",

@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payment.adapters.rows import ATTEMPT, ORDER, Columns, to_attempt, to_order
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
+from shared.runtime.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ CHANGED = text(
 )
 
 
-async def find_order(
-    connection: AsyncConnection, order_id: UUID, *, person_id: UUID
-) -> OrderView | None:
+async def find_order(database: Database, order_id: UUID, *, person_id: UUID) -> OrderView | None:
     """The order, where the person pays it or is insured by it."""
-    rows = await connection.execute(FIND, {"order_id": order_id, "person_id": person_id})
-    return next(iter(_views(rows.mappings())), None)
+    async with database.transaction() as unit:
+        rows = await unit.connection.execute(FIND, {"order_id": order_id, "person_id": person_id})
+        return next(iter(_views(rows.mappings())), None)
 
 
-async def changed_orders(connection: AsyncConnection, seen: Mapping[UUID, int]) -> list[OrderView]:
+async def read_changed(database: Database, seen: Mapping[UUID, int]) -> list[OrderView]:
     """Of the watched orders those beyond the version that was seen, and all finished ones."""
     binds = {"order_ids": list(seen), "seen": list(seen.values())}
-    rows = await connection.execute(CHANGED, binds)
-    return _views(rows.mappings())
+    async with database.transaction() as unit:
+        rows = await unit.connection.execute(CHANGED, binds)
+        return _views(rows.mappings())
 
 
 def _views(rows: Iterable[RowMapping]) -> list[OrderView]:
