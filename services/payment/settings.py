@@ -25,10 +25,15 @@ class ApiSettings(PaymentSettings):
 
     redis_url: RedisUrl
     identity_url: HttpUrl
+    # Live status streams of one process; one more is answered 503.
     payment_streams_max: Annotated[int, Field(ge=1, le=10_000)] = 500
+    # Live status streams of one person in one process; one more is answered 429.
     payment_streams_per_person_max: Annotated[int, Field(ge=1, le=100)] = 5
+    # Whom people can call, in Chinese.
     support_name_zh: ShortName = "税务缴费服务热线"
+    # Whom people can call, in English.
     support_name_en: ShortName = "Tax service hotline"
+    # The number that people can call.
     support_phone: Annotated[str, Field(pattern=r"^[0-9+ -]{3,20}$")] = "12366"
 
 
@@ -38,8 +43,11 @@ class WorkerSettings(PaymentSettings):
     https_in_production: ClassVar[tuple[str, ...]] = ("sandbox_direct_url",)
 
     sandbox_direct_url: HttpUrl
+    # A call to a channel that takes longer is unknown, never failed.
     payment_call_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    # Calls to channels that one worker has under way at most.
     payment_concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 20
+    # How long an attempt belongs to one worker: at least three times the time of a call.
     payment_lease_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
 
     @property
