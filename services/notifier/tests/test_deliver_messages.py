@@ -1,0 +1,136 @@
+"""An SMS goes out once as far as the gateway can be asked, whatever breaks in between."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from services.notifier.adapters.http_sms_provider import HttpSmsProvider
+from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
+from shared.kernel.events import PaymentSettled
+from shared.testing.builders import contribution_assessed, payment_requested, payment_settled
+
+
+async def _settled(world: World) -> PaymentSettled:
+    """Somebody's order was settled, and the notifier knows which month it was for."""
+    assessed = contribution_assessed()
+    requested = payment_requested(after=assessed, payer_id=assessed.insured_person_id)
+    settled = payment_settled(after=requested)
+    await world.tell(world.news(requested), world.news(settled, sequence=2))
+    return settled
+
+
+async def test_an_sms_is_delivered_with_amount_and_month(world: World) -> None:
+    settled = await _settled(world)
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 1}
+    (message,) = await world.messages_at_gateway()
+    assert message["phone"] == phone_number(settled.insured_person_id)
+    assert message["template"] == "payment_settled"
+    assert message["text"].startswith("【松鹤】")
+    assert [delivery.status for delivery in world.ended] == ["DELIVERED"]
+
+
+@pytest.mark.parametrize("kind", ["timeout_before_booking", "timeout_after_booking", "error_500"])
+async def test_whatever_the_gateway_does_one_sms_arrives(world: World, kind: str) -> None:
+    await _settled(world)
+    await world.fault(kind)
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 1}
+    assert len(await world.messages_at_gateway()) == 1
+
+
+async def test_a_gateway_that_is_silent_to_queries_is_not_sent_to_again(world: World) -> None:
+    await _settled(world)
+    await world.fault("timeout_after_booking")
+    await world.fault("error_500", on="query", count=3)
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 1}
+    assert len(await world.messages_at_gateway()) == 1
+
+
+@pytest.mark.parametrize("before_sending", [True, False])
+async def test_after_a_crash_behind_submitted_the_gateway_is_asked_first(
+    world: World, before_sending: bool
+) -> None:
+    await _settled(world)
+    dying = world.deliverer(DyingProvider(world.provider, before_sending=before_sending))
+    with pytest.raises(ProcessDied):
+        await dying()
+    assert await world.sms_states() == {"SUBMITTED": 1}
+
+    await world.let_leases_run_out()
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 1}
+    assert len(await world.messages_at_gateway()) == 1
+
+
+async def test_a_number_that_cannot_be_reached_ends_as_undeliverable(world: World) -> None:
+    await _settled(world)
+    await world.fault("decline")
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"UNDELIVERABLE": 1}
+
+
+async def test_a_gateway_that_forgets_every_message_ends_with_an_item(world: World) -> None:
+    await _settled(world)
+    await world.fault("timeout_before_booking", count=None)
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"UNKNOWN": 1}
+    items = await world.rows("SELECT kind FROM operator_item WHERE closed_at IS NULL")
+    assert [item["kind"] for item in items] == ["sms_unknown"]
+    sends = await world.rows("SELECT send_count FROM notification WHERE channel = 'sms'")
+    assert sends[0]["send_count"] == 3
+
+
+async def test_while_identity_is_down_the_sms_waits(world: World) -> None:
+    await _settled(world)
+    world.phones.is_down = True
+    step = world.deliverer()
+
+    await step()
+    waiting = await world.sms_states()
+    world.phones.is_down = False
+    await world.deliver()
+
+    assert waiting == {"QUEUED": 1}
+    assert await world.sms_states() == {"DELIVERED": 1}
+
+
+async def test_nobody_to_reach_is_suppressed_not_tried_for_ever(world: World) -> None:
+    settled = await _settled(world)
+    world.phones.unknown = {settled.insured_person_id}
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"SUPPRESSED": 1}
+
+
+async def test_two_workers_at_once_send_one_sms(world: World) -> None:
+    for _ in range(10):
+        await _settled(world)
+
+    for _ in range(3):
+        await asyncio.gather(world.deliverer()(), world.deliverer()())
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 10}
+    assert len(await world.messages_at_gateway()) == 10
+
+
+async def test_a_gateway_that_is_gone_is_no_answer() -> None:
+    provider = HttpSmsProvider("http://127.0.0.1:9")
+
+    assert await provider.ask(uuid4()) == "no_answer"
+    await provider.close()

@@ -1,0 +1,14 @@
+"""What one service names, another has words for, though neither imports the other."""
+
+import pytest
+
+from services.notifier.adapters.jinja_texts import load
+from services.notifier.application.ports import Language
+from services.payment.domain.failure_reason import FailureReason
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_every_reason_that_payment_gives_has_words_in_the_notifier(language: Language) -> None:
+    reasons = {reason.value for reason in FailureReason}
+
+    assert reasons <= load(language)["failure_reasons"].keys()
