@@ -4,12 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -21,6 +23,8 @@ SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
 INITDB_SECONDS = 120.0
 CONNECT_SECONDS = 5
+# How long what is left of a crashed server may take to go away.
+LEFTOVER_SECONDS = 10.0
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -163,6 +167,33 @@ def initialise(folder: Path, password: str, *, environment: Mapping[str, str]) -
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise DevstackError(f"PostgreSQL cannot make its data folder {data}: {''.join(reason)}")
     fresh.rename(data)
+
+
+def wait_until_free(folder: Path) -> None:
+    """Wait until nothing of a crashed server is left that would keep the next from starting.
+
+    Its children need a moment to notice; and a server that is dead, but that nobody has reaped
+    yet, still looks alive to PostgreSQL's own check of `postmaster.pid`.
+    """
+    data, lock = folder / "data", folder / "data" / "postmaster.pid"
+    deadline = time.monotonic() + LEFTOVER_SECONDS
+    while _is_used(data, lock) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _is_used(data: Path, lock: Path) -> bool:
+    try:
+        owner = int(lock.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return psutil.pid_exists(owner) or any(_works_in(each, data) for each in psutil.process_iter())
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return bool(process.cwd() == str(folder))
+    except (psutil.Error, OSError):
+        return False
 
 
 def _binary(name: str) -> Path:

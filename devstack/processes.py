@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -86,50 +87,50 @@ class Processes:
 
     def find(self, name: str) -> psutil.Process | None:
         """The running process of that name, None if it does not run."""
+        record = self._record(name)
+        if record is None:
+            return None
         try:
-            record = json.loads(self._pid_file(name).read_text())
             process = psutil.Process(record["pid"])
-            # The two clocks may differ by one tick after rounding
-            ours = abs(process.create_time() - record["started_at"]) < 0.05
+            ours = birth_of(process) == record["birth"]
             return process if ours and not has_ended(process) else None
-        except (FileNotFoundError, json.JSONDecodeError, psutil.NoSuchProcess):
+        except psutil.NoSuchProcess:
             return None
 
     def fingerprint(self, name: str) -> str | None:
         """The fingerprint that the process of that name was started with."""
-        try:
-            found: str = json.loads(self._pid_file(name).read_text())["fingerprint"]
-        except (FileNotFoundError, json.JSONDecodeError):
-            return None
-        return found
+        record = self._record(name)
+        return record["fingerprint"] if record else None
 
     def names(self) -> list[str]:
         """Every name that has a pid file."""
         return sorted(path.stem for path in (self.state_dir / "run").glob("*.json"))
 
-    def stop(
-        self, name: str, *, by: signal.Signals = signal.SIGTERM, within_seconds: float = 15.0
-    ) -> bool:
+    def stop(self, name: str) -> bool:
         """Stop a process and all its children: by signal, after the deadline by SIGKILL.
 
         Returns False if it had to be killed. A process that does not run is stopped already.
         """
-        process = self.find(name)
+        record, process = self._record(name), self.find(name)
         gently = True
-        if process is not None:
+        if record is not None and process is not None:
             family = [process, *_children(process)]
-            _signal(process, by)
-            gently = _wait_until_ended([process], within_seconds)
+            _signal(process, signal.Signals(record["stop_signal"]))
+            gently = _wait_until_ended([process], record["stop_seconds"])
             end_all(family)
         self._pid_file(name).unlink(missing_ok=True)
         return gently
 
     def kill(self, name: str) -> None:
-        """SIGKILL to exactly this process, as a crash would do; its pid file stays."""
+        """SIGKILL to exactly this process, as a crash would do; its pid file stays.
+
+        Waits until its children, if it has any, have noticed and ended too.
+        """
         process = self.find(name)
         if process is not None:
+            family = [process, *_children(process)]
             _signal(process, signal.SIGKILL)
-            _wait_until_ended([process], KILL_SECONDS)
+            _wait_until_ended(family, KILL_SECONDS)
 
     def strays(self) -> list[psutil.Process]:
         """Processes that carry this stack's mark, whether a pid file knows them or not."""
@@ -149,14 +150,28 @@ class Processes:
 
     def _remember(self, program: Program, pid: int) -> None:
         try:
-            started_at = psutil.Process(pid).create_time()
+            birth = birth_of(psutil.Process(pid))
         except psutil.NoSuchProcess:
             raise DevstackError(self._ended_sentence(program.name)) from None
-        record = {"pid": pid, "started_at": started_at, "fingerprint": program.fingerprint}
+        record = {
+            "pid": pid,
+            "birth": birth,
+            "fingerprint": program.fingerprint,
+            # Kept here so that stopping needs nothing but this file
+            "stop_signal": int(program.stop_signal),
+            "stop_seconds": program.stop_seconds,
+        }
         path = self._pid_file(program.name)
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(record))
         fresh.replace(path)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads(self._pid_file(name).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return record
 
     def _ended_sentence(self, name: str) -> str:
         log = self.log(name)
@@ -197,6 +212,22 @@ def end_all(processes: Sequence[psutil.Process]) -> None:
     if not _wait_until_ended(left, KILL_SECONDS):
         pids = ", ".join(str(process.pid) for process in left if not has_ended(process))
         raise DevstackError(f"The system does not end process {pids} although it was killed.")
+
+
+def birth_of(process: psutil.Process) -> str:
+    """When the process began, in a form that no other process with its id can have.
+
+    On Linux in clock ticks since this boot: the time of day may be set, ticks only count up.
+    """
+    if sys.platform != "linux":
+        return str(process.create_time())
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(process.pid) from None
+    # The command, in parentheses, may hold anything; the fields count from behind it
+    ticks = stat.rpartition(")")[2].split()[19]
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
 
 
 def has_ended(process: psutil.Process) -> bool:

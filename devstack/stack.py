@@ -211,6 +211,8 @@ class Stack:
         if name == "postgres":
             if not (folder / "data").exists():
                 self._report.step(name, "makes its data folder")
+            elif self._processes.find(name) is None:
+                postgres.wait_until_free(folder)
             postgres.initialise(folder, layout.server.password, environment=environment)
         if name == "kafka":
             files = jars.fetch(
@@ -266,16 +268,10 @@ class Stack:
         _together([partial(self._stop, name) for name in names])
 
     def _stop(self, name: str) -> bool:
-        layout = self.plan()
-        program = layout.program(name) if name in NAMES else None
-        if self._processes.find(name) is None:
-            return self._processes.stop(name)
-        gently = (
-            self._processes.stop(name, by=program.stop_signal, within_seconds=program.stop_seconds)
-            if program
-            else self._processes.stop(name)
-        )
-        self._report.step(name, "stopped" if gently else "did not stop in time and was killed")
+        was_running = self._processes.find(name) is not None
+        gently = self._processes.stop(name)
+        if was_running:
+            self._report.step(name, "stopped" if gently else "did not stop in time and was killed")
         return gently
 
     def _delete(self) -> None:
