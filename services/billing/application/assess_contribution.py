@@ -11,8 +11,8 @@ from services.billing.domain.contribution import (
     ContributionStatus,
     new_contribution,
 )
+from services.billing.domain.refusal import refused
 from services.billing.domain.standard import Standards
-from shared.kernel.errors import Refused
 from shared.kernel.events import ContributionAssessed
 from shared.kernel.ids import new_id
 from shared.kernel.money import CURRENCY, Money
@@ -27,6 +27,7 @@ class AssessContribution:
     region: str
     period: str
     base: Money
+    correlation_id: UUID
 
 
 async def assess_contribution(
@@ -60,13 +61,10 @@ async def assess_contribution(
 
 async def _supersede(unit: Unit, current: Contribution) -> None:
     if current.status is not ContributionStatus.ASSESSED:
-        raise Refused(
+        raise refused(
             "contribution_locked",
-            "This month is paid or being paid: its base can no longer be changed.",
-            extra={
-                "contribution_id": str(current.id),
-                "link": f"/billing/v1/contributions/{current.id}",
-            },
+            contribution_id=str(current.id),
+            link=f"/billing/v1/contributions/{current.id}",
         )
     current.supersede()
     await unit.contributions.save([current])
@@ -83,7 +81,7 @@ def _contribution(
         contribution_id=new_id(),
         insured_person_id=wanted.insured_person_id,
         supersedes=current.id if current else None,
-        correlation_id=new_id(),
+        correlation_id=wanted.correlation_id,
         created_at=now,
         currency=CURRENCY,
     )

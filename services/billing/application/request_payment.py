@@ -19,9 +19,10 @@ from services.billing.domain.payment_request import (
     PaymentRequest,
 )
 from services.billing.domain.period import allowed_periods
+from services.billing.domain.refusal import BUSY, refused
 from services.billing.domain.standard import Standards
 from shared.kernel.clock import shanghai_month, to_rfc3339
-from shared.kernel.errors import Contradiction, Refused, Unavailable
+from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.ids import new_id
 
 BUSY_RETRY_SECONDS = 30
@@ -34,6 +35,7 @@ class RequestPayment:
     contribution_id: UUID
     payer_id: UUID
     channel: str | None
+    correlation_id: UUID
 
 
 async def request_payment(
@@ -53,18 +55,12 @@ async def request_payment(
     """
     contribution = await unit.contributions.lock_own(wanted.contribution_id, wanted.payer_id)
     if contribution is None:
-        raise Refused(
-            "contribution_not_found", "There is no such contribution of yours.", status=404
-        )
+        raise refused("contribution_not_found")
     if contribution.status is ContributionStatus.PAYMENT_PENDING:
         return contribution, await _open_request(unit, contribution, wanted.channel)
     await _check_payable(unit, contribution, standards, now)
     if await unit.is_outbox_stuck():
-        raise Unavailable(
-            "busy",
-            "New payments must wait a moment. Nothing was charged.",
-            retry_after_seconds=BUSY_RETRY_SECONDS,
-        )
+        raise Unavailable("busy", BUSY.zh, retry_after_seconds=BUSY_RETRY_SECONDS)
     request = _new_request(
         contribution, wanted, now=now, asking=asking, order_lifetime=order_lifetime
     )
@@ -86,15 +82,12 @@ async def _open_request(
     if request is None:
         raise Contradiction(f"contribution {contribution.id} waits for an order it does not have")
     if channel not in (None, request.channel):
-        raise Refused(
+        raise refused(
             "order_open",
-            "Another payment of this contribution is still open: do not pay again yet.",
-            extra={
-                "payment_order_id": str(request.payment_order_id),
-                "link": f"/payment/v1/orders/{request.payment_order_id}",
-                "channel": request.channel,
-                "expires_at": to_rfc3339(request.expires_at),
-            },
+            payment_order_id=str(request.payment_order_id),
+            link=f"/payment/v1/orders/{request.payment_order_id}",
+            channel=request.channel,
+            expires_at=to_rfc3339(request.expires_at),
         )
     return request
 
@@ -103,21 +96,14 @@ async def _check_payable(
     unit: Unit, contribution: Contribution, standards: Standards, now: datetime
 ) -> None:
     if contribution.status in HAS_MONEY and contribution.paid_at is not None:
-        raise Refused(
+        raise refused(
             "already_paid",
-            "This month is already paid; nothing more was charged.",
-            extra={
-                "payment_order_id": str(contribution.payment_order_id),
-                "paid_at": to_rfc3339(contribution.paid_at),
-            },
+            payment_order_id=str(contribution.payment_order_id),
+            paid_at=to_rfc3339(contribution.paid_at),
         )
     if contribution.status is ContributionStatus.SUPERSEDED:
         newer = await unit.contributions.replacement_of(contribution.id)
-        raise Refused(
-            "contribution_superseded",
-            "This contribution was replaced by a newer one.",
-            extra={"link": f"/billing/v1/contributions/{newer}"},
-        )
+        raise refused("contribution_superseded", link=f"/billing/v1/contributions/{newer}")
     policy = covered_policy(standards, contribution.region, contribution.scheme)
     check_period(allowed_periods(policy, shanghai_month(now)), contribution.period)
 
@@ -149,6 +135,6 @@ def _new_request(
         expires_at=now + order_lifetime,
         attempt_id=None,
         reason=None,
-        correlation_id=contribution.correlation_id,
+        correlation_id=wanted.correlation_id,
         created_at=now,
     )

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.billing.domain.coverage import NotCovered, covered_policy
+from services.billing.domain.coverage import covered_policy, not_covered
 from services.billing.domain.period import allowed_periods
+from services.billing.domain.refusal import BillingRefused, refused
 from services.billing.domain.standard import BaseStandard, RateRule, Standards
 from shared.kernel.clock import SHANGHAI, shanghai_month
-from shared.kernel.errors import Refused
 from shared.kernel.events import Share
 from shared.kernel.money import Money
 
@@ -40,7 +40,7 @@ def assess(
     applicable = standards.base_standard(region, scheme, period=period, known_on=known_on)
     rule = standards.rate_rule(region, scheme, period=period, known_on=known_on)
     if applicable is None or rule is None:
-        raise NotCovered(standards, region, scheme)
+        raise not_covered(standards, region, scheme)
     check_base(applicable.standard, base, provisional=applicable.provisional)
     shares = shares_of(base, rule)
     return Assessment(
@@ -66,12 +66,8 @@ def shares_of(base: Money, rule: RateRule) -> tuple[Share, ...]:
 def check_period(allowed: list[str], period: str) -> None:
     """Raises Refused with the allowed months: later payment is mostly forbidden."""
     if period not in allowed:
-        raise Refused(
-            "period_not_allowed",
-            f"Only these months may be paid now: {', '.join(allowed)}.",
-            status=422,
-            extra={"allowed_periods": allowed},
-        )
+        fill = {"months": ", ".join(allowed)}
+        raise refused("period_not_allowed", fill=fill, allowed_periods=allowed)
 
 
 def check_base(standard: BaseStandard, base: Money, *, provisional: bool) -> None:
@@ -83,17 +79,11 @@ def check_base(standard: BaseStandard, base: Money, *, provisional: bool) -> Non
     }
     if standard.tiers_fen is not None:
         if base.fen not in standard.tiers_fen:
-            raise Refused(
-                "base_not_a_tier",
-                "The base must be one of the published tiers.",
-                status=422,
-                extra={"tiers_fen": list(standard.tiers_fen), **limits},
-            )
+            tiers = {"tiers_fen": list(standard.tiers_fen)}
+            raise BillingRefused("base_not_a_tier", extra=tiers | limits)
     elif not standard.floor_fen <= base.fen <= standard.ceiling_fen:
-        floor, ceiling = Money(standard.floor_fen), Money(standard.ceiling_fen)
-        raise Refused(
-            "base_out_of_range",
-            f"The base must be from {floor.yuan} to {ceiling.yuan} yuan.",
-            status=422,
-            extra=limits,
-        )
+        fill = {
+            "floor": Money(standard.floor_fen).yuan,
+            "ceiling": Money(standard.ceiling_fen).yuan,
+        }
+        raise BillingRefused("base_out_of_range", fill=fill, extra=limits)

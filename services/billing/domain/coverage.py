@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.billing.domain.period import allowed_periods
+from services.billing.domain.refusal import BillingRefused, refused
 from services.billing.domain.standard import (
     BaseStandard,
     Hotline,
@@ -12,7 +13,6 @@ from services.billing.domain.standard import (
     Words,
 )
 from shared.kernel.clock import SHANGHAI, shanghai_month
-from shared.kernel.errors import Refused
 
 OFFICE_ANYWHERE = Words(zh="当地税务局办税服务厅", en="The tax service hall of your place")
 NOT_COVERED = Words(
@@ -52,28 +52,23 @@ class Coverage:
         return self.standard is not None
 
 
-class NotCovered(Refused):
+def not_covered(standards: Standards, region: str, scheme: str) -> BillingRefused:
     """Refused with `region_not_covered` and with whom to turn to instead."""
-
-    def __init__(self, standards: Standards, region: str, scheme: str) -> None:
-        coverage = _referral(standards, region, scheme)
-        super().__init__(
-            "region_not_covered",
-            coverage.message.en,
-            status=422,
-            extra={
-                "office": coverage.office.zh,
-                "hotline": coverage.hotlines[0].phone,
-                "hotlines": hotlines_for_people(coverage.hotlines, "zh"),
-            },
-        )
+    referral = _referral(standards, region, scheme)
+    return refused(
+        "region_not_covered",
+        fill={"message": referral.message.zh, "message_en": referral.message.en},
+        office=referral.office.zh,
+        hotline=referral.hotlines[0].phone,
+        hotlines=hotlines_for_people(referral.hotlines, "zh"),
+    )
 
 
 def covered_policy(standards: Standards, region: str, scheme: str) -> SchemePolicy:
-    """Raises NotCovered where the region or the scheme is not collected here."""
+    """Raises Refused where the region or the scheme is not collected here."""
     policy = standards.policy(region, scheme)
     if policy is None:
-        raise NotCovered(standards, region, scheme)
+        raise not_covered(standards, region, scheme)
     return policy
 
 

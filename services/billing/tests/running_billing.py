@@ -49,6 +49,7 @@ class Billing:
             region=region,
             period="2026-11",
             base=base,
+            correlation_id=new_id(),
         )
         async with self.database.transaction() as unit:
             return await assess_contribution(
@@ -67,6 +68,7 @@ class Billing:
             contribution_id=contribution.id,
             payer_id=payer_id or contribution.insured_person_id,
             channel=channel,
+            correlation_id=new_id(),
         )
         async with self.database.transaction() as unit:
             _, request = await request_payment(

@@ -101,7 +101,7 @@ async def test_payment_opens_one_order_and_tells_payment(billing: Billing) -> No
     told = (await billing.told(contribution.insured_person_id))[-1]
     assert isinstance(told.body, PaymentRequested)
     assert (told.envelope.subject, told.envelope.sequence) == (request.payment_order_id, 1)
-    assert told.envelope.correlation_id == contribution.correlation_id
+    assert told.envelope.correlation_id == request.correlation_id
     assert told.body.expires_at == NOW + ORDER_LIFETIME
     assert (told.body.amount_fen, told.body.channel) == (AMOUNT.fen, "sandbox-direct")
 
