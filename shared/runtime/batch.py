@@ -14,7 +14,7 @@ from shared.kernel.errors import Contradiction, Malformed
 from shared.kernel.events import Event, Message
 from shared.runtime.consumer import Consumer, Place, Received
 from shared.runtime.database import is_transient
-from shared.runtime.dead_letters import blocked_keys, park, park_held
+from shared.runtime.dead_letters import blocked_keys, is_settled, park, park_held
 from shared.runtime.inbox import already_claimed, claim
 from shared.runtime.unit_of_work import Unit
 
@@ -28,12 +28,15 @@ class Outcome:
     """What became of each record of one try over a batch."""
 
     applied: list[Received] = field(default_factory=list)
+    # Claimed before, or known as a dead letter.
     duplicate: list[Received] = field(default_factory=list)
     held: list[Received] = field(default_factory=list)
     parked: list[tuple[Received, Exception]] = field(default_factory=list)
     # Failed with tries left, and what waits behind it: tried again in a new transaction.
     failed: list[tuple[Received, Exception]] = field(default_factory=list)
     deferred: list[Received] = field(default_factory=list)
+    # How many failed in their handler that had not failed beside others that worked.
+    first_failure_count: int = 0
 
     @property
     def unresolved(self) -> list[Place]:
@@ -42,10 +45,7 @@ class Outcome:
     @property
     def is_our_fault(self) -> bool:
         """Nothing worked and many records failed in their handler: park nothing, try again."""
-        failures = [error for _, error in self.failed]
-        failures += [error for record, error in self.parked if record.malformed is None]
-        worked = self.applied or self.duplicate
-        return not worked and len(failures) >= WHOLE_BATCH_COUNT
+        return not self.applied and self.first_failure_count >= WHOLE_BATCH_COUNT
 
 
 class Batch:
@@ -93,7 +93,12 @@ class Batch:
         await self._attempt(records[middle:])
 
     async def _single_failure(self, record: Received, error: Exception) -> None:
+        if await is_settled(self._unit, self._consumer, record):
+            self.outcome.duplicate.append(record)
+            return
         tries = self._tries.get(record.place, 0) + 1
+        if tries == 1 and record.malformed is None:
+            self.outcome.first_failure_count += 1
         if tries >= tries_allowed(error):
             await park(self._unit, self._consumer, record, error, tries)
             self.outcome.parked.append((record, error))

@@ -90,8 +90,10 @@ def receive(
 
 def receive_record(record: ConsumerRecord, consumer: Consumer) -> Received | None:
     """The record as `consumer` sees it; None for a type it does not handle."""
-    event_type = event_type_of(record.headers)
+    # Kafka allows a header without a value; ours never are.
+    headers = [(name, value or b"") for name, value in record.headers]
+    event_type = event_type_of(headers)
     if event_type is not None and not consumer.handles(event_type):
         return None
     place = Place(record.topic, record.partition, record.offset)
-    return receive(place, record.key, record.headers, record.value)
+    return receive(place, record.key, headers, record.value)

@@ -94,7 +94,7 @@ def is_transient(error: BaseException) -> bool:
             return True
         state = sqlstate(error)
         if state is None:
-            return isinstance(error, exc.InterfaceError | exc.OperationalError)
+            return _is_lost_connection(error)
         return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
     return False
 
@@ -103,6 +103,17 @@ def sqlstate(error: exc.DBAPIError) -> str | None:
     """The five characters by which PostgreSQL names an error, whatever the driver."""
     state = getattr(error.orig, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def _is_lost_connection(error: exc.DBAPIError) -> bool:
+    """Drivers give no SQLSTATE for a connection that broke, nor for a value they cannot send.
+
+    The second is the message's own fault: asyncpg's DataError is an InterfaceError as well.
+    """
+    causes = (error.orig, getattr(error.orig, "__cause__", None))
+    if any(isinstance(cause, ValueError | TypeError | OverflowError) for cause in causes):
+        return False
+    return isinstance(error, exc.InterfaceError | exc.OperationalError)
 
 
 def _connect_args(url: str, source: str, statement_timeout: timedelta) -> dict[str, object]:

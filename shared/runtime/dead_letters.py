@@ -36,13 +36,32 @@ BLOCK = text(
     ON CONFLICT DO NOTHING
     """
 )
+COLUMNS = """consumer, topic, partition, "offset", key, event_id, event_type, headers, body,
+    status, error_kind, error, try_count"""
+VALUES = """:consumer, :topic, :partition, :offset, :key, :event_id, :event_type, :headers, :body,
+    :status, :error_kind, :error, :try_count"""
+# A letter that was replayed can fail once more only where the inbox has lost its claim.
 PARK = text(
+    f"""
+    INSERT INTO dead_letter ({COLUMNS}) VALUES ({VALUES})
+    ON CONFLICT (consumer, event_id) WHERE event_id IS NOT NULL DO UPDATE
+        SET status = excluded.status, resolved_at = NULL, parked_at = now(),
+            error_kind = excluded.error_kind, error = excluded.error,
+            try_count = excluded.try_count, topic = excluded.topic,
+            partition = excluded.partition, "offset" = excluded."offset"
+        WHERE dead_letter.status = 'replayed'
     """
-    INSERT INTO dead_letter (consumer, topic, partition, "offset", key, event_id, event_type,
-                             headers, body, status, error_kind, error, try_count)
-    VALUES (:consumer, :topic, :partition, :offset, :key, :event_id, :event_type,
-            :headers, :body, :status, :error_kind, :error, :try_count)
-    ON CONFLICT DO NOTHING
+)
+# Without an event id, a letter at the same place is the same record.
+PARK_BY_PLACE = text(
+    f"INSERT INTO dead_letter ({COLUMNS}) VALUES ({VALUES}) ON CONFLICT DO NOTHING"
+)
+KNOWN = text(
+    """
+    SELECT status FROM dead_letter
+    WHERE consumer = :consumer AND event_id = CAST(:event_id AS uuid)
+       OR consumer = :consumer AND event_id IS NULL
+      AND topic = :topic AND partition = :partition AND "offset" = :offset
     """
 )
 LOCK_KEY = text(
@@ -164,6 +183,24 @@ async def park_held(unit: Unit, consumer: Consumer, records: Sequence[Received])
     """Keep records that wait behind a dead letter of their key; they stay unclaimed."""
     for record in records:
         await _insert(unit, consumer, record, "held", _Held(), 0)
+
+
+async def is_settled(unit: Unit, consumer: Consumer, record: Received) -> bool:
+    """Whether a record that fails is a dead letter already, so that nothing is left to do.
+
+    One that was replayed is not: it failed again because the inbox has lost its claim.
+    """
+    rows = await unit.connection.execute(
+        KNOWN,
+        {
+            "consumer": consumer.name,
+            "event_id": record.event_id,
+            "topic": record.place.topic,
+            "partition": record.place.partition,
+            "offset": record.place.offset,
+        },
+    )
+    return any(row.status != "replayed" for row in rows)
 
 
 async def list_dead_letters(
@@ -293,7 +330,7 @@ async def _insert(
 ) -> None:
     event_type = record.event_type
     await unit.connection.execute(
-        PARK,
+        PARK if record.event_id is not None else PARK_BY_PLACE,
         {
             "consumer": consumer.name,
             "topic": record.place.topic,

@@ -23,6 +23,7 @@ from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Batch, Outcome
 from shared.runtime.consumer import Consumer, Place, Received, receive_record
 from shared.runtime.database import Database, is_transient
+from shared.runtime.kafka_closing import close_consumer
 from shared.runtime.metrics import (
     CONSUMER_LAG_RECORDS,
     CONTRADICTIONS,
@@ -32,8 +33,8 @@ from shared.runtime.metrics import (
     DISPATCH_WHOLE_BATCH_FAILURES,
 )
 from shared.runtime.positions import Fenced, move_positions
-from shared.runtime.subscription import Subscription
-from shared.runtime.waiting import wait_for_any
+from shared.runtime.subscription import Subscription, Taken
+from shared.runtime.waiting import Stopping, unless_stopping, wait_for_any
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,9 @@ BATCH_RECORDS_MAX = 500
 FETCH_SECONDS = 0.2
 # Kafka's committed offsets serve lag tools only; they need not be fresher than this.
 COMMIT_SECONDS = 2.0
+COMMIT_WAIT_SECONDS = 2.0
+LAST_COMMIT_SECONDS = 0.5
+START_SECONDS = 20.0
 
 
 class WholeBatchFailed(SongheError):
@@ -75,15 +79,18 @@ class Dispatch:
             kafka = self._kafka_consumer()
             subscription = Subscription(kafka, self._database, self._consumer)
             try:
-                await kafka.start()
+                await unless_stopping(stopping, _start(kafka))
                 kafka.subscribe(list(self._consumer.topics), listener=subscription)
                 await self._until_stopped(kafka, subscription, stopping)
+            except Stopping:
+                return
             except (KafkaError, OSError) as error:
                 log.warning("kafka_failed", consumer=self._consumer.name, error=repr(error))
                 await wait_for_any(stopping, timeout_seconds=self._backoff.next())
             finally:
                 self.ready = False
-                await _stop(kafka, subscription)
+                await subscription.commit_to_kafka(timeout_seconds=LAST_COMMIT_SECONDS)
+                await close_consumer(kafka)
 
     def _kafka_consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -111,7 +118,7 @@ class Dispatch:
                 log.warning("fenced", consumer=self._consumer.name, error=str(error))
                 subscription.forget()
                 continue
-            except KafkaError:
+            except (KafkaError, Stopping):
                 raise
             except Exception as error:  # noqa: BLE001 - nothing was committed: try again, loudly
                 self._count_failure(error)
@@ -120,13 +127,13 @@ class Dispatch:
     async def _one_batch(
         self, kafka: AIOKafkaConsumer, subscription: Subscription, stopping: asyncio.Event
     ) -> None:
-        await subscription.follow()
+        await subscription.follow(stopping)
         self.ready = self.ready or subscription.has_joined
-        records = subscription.expected(await self._fetch(kafka, stopping))
-        if not records:
+        taken = subscription.take(await self._fetch(kafka, stopping))
+        if not taken.records:
             return
         with subscription.busy():
-            all_done = await self._apply(subscription, records)
+            all_done = await self._apply(subscription, taken)
         await self._report_positions(subscription)
         if not all_done:
             await self._pause(kafka, subscription, stopping)
@@ -135,26 +142,19 @@ class Dispatch:
         self, kafka: AIOKafkaConsumer, stopping: asyncio.Event
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         """`getmany` waits through a rebalance; a stop must not wait for that."""
-        fetching = asyncio.ensure_future(
-            kafka.getmany(timeout_ms=int(FETCH_SECONDS * 1000), max_records=BATCH_RECORDS_MAX)
+        fetching = kafka.getmany(
+            timeout_ms=int(FETCH_SECONDS * 1000), max_records=BATCH_RECORDS_MAX
         )
-        stop = asyncio.ensure_future(stopping.wait())
-        try:
-            await asyncio.wait((fetching, stop), return_when=asyncio.FIRST_COMPLETED)
-            if not fetching.done():
-                return {}
-            result: Mapping[TopicPartition, Sequence[ConsumerRecord]] = fetching.result()
-            return result
-        finally:
-            stop.cancel()
-            fetching.cancel()
-            await asyncio.gather(stop, fetching, return_exceptions=True)
+        fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]] = await unless_stopping(
+            stopping, fetching
+        )
+        return fetched
 
-    async def _apply(self, subscription: Subscription, records: Sequence[ConsumerRecord]) -> bool:
+    async def _apply(self, subscription: Subscription, taken: Taken) -> bool:
         """Apply the records in one transaction; False when some of them have tries left."""
         received = [
             handled
-            for record in records
+            for record in taken.records
             if (handled := receive_record(record, self._consumer)) is not None
         ]
         with DISPATCH_BATCH_SECONDS.labels(consumer=self._consumer.name).time():
@@ -162,10 +162,10 @@ class Dispatch:
                 outcome = await Batch(unit, self._consumer, self._tries).apply(received)
                 if outcome.is_our_fault:
                     raise WholeBatchFailed(_first_error(outcome))
-                moves = subscription.moves(records, outcome.unresolved)
+                moves = taken.moves(outcome.unresolved)
                 await move_positions(unit.connection, self._consumer.name, moves)
         subscription.moved(moves)
-        self._count(records, received, outcome)
+        self._count(taken.records, received, outcome)
         self._remember_tries(received, outcome)
         if not outcome.unresolved:
             self._backoff.reset()
@@ -207,7 +207,7 @@ class Dispatch:
         if now - self._committed_at < COMMIT_SECONDS:
             return
         self._committed_at = now
-        await subscription.commit_to_kafka()
+        await subscription.commit_to_kafka(timeout_seconds=COMMIT_WAIT_SECONDS)
         for (topic, partition), lag in subscription.lag().items():
             CONSUMER_LAG_RECORDS.labels(
                 consumer=self._consumer.name, topic=topic, partition=str(partition)
@@ -267,9 +267,6 @@ def _first_error(outcome: Outcome) -> str:
     return f"{len(failures)} records failed, the first with {failures[0][1]!r}"
 
 
-async def _stop(kafka: AIOKafkaConsumer, subscription: Subscription) -> None:
-    await subscription.commit_to_kafka()
-    try:
-        await asyncio.wait_for(kafka.stop(), 5.0)
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.info("kafka_not_closed", error=repr(error))
+async def _start(kafka: AIOKafkaConsumer) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        await kafka.start()

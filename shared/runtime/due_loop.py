@@ -35,19 +35,20 @@ class DueLoop:
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            pause = await self._one_step()
-            if pause > 0:
-                await wait_for_any(stopping, self._wake, timeout_seconds=pause)
             self._wake.clear()
+            try:
+                with DUE_LOOP_SECONDS.labels(loop=self.name).time():
+                    taken = await self._step()
+            except Exception as error:  # noqa: BLE001 - the rows stay due, whatever went wrong
+                await self._pause(error, stopping)
+                continue
+            self._backoff.reset()
+            if not taken:
+                await wait_for_any(stopping, self._wake, timeout_seconds=self._idle_seconds)
 
-    async def _one_step(self) -> float:
-        try:
-            with DUE_LOOP_SECONDS.labels(loop=self.name).time():
-                taken = await self._step()
-        except Exception as error:  # noqa: BLE001 - the rows stay due, whatever went wrong
-            DUE_LOOP_ERRORS.labels(loop=self.name).inc()
-            pause = self._backoff.next()
-            log.warning("due_loop_failed", loop=self.name, error=repr(error), pause_seconds=pause)
-            return pause
-        self._backoff.reset()
-        return 0.0 if taken else self._idle_seconds
+    async def _pause(self, error: Exception, stopping: asyncio.Event) -> None:
+        """Not ended by `wake`: each commit would try again at once what has just failed."""
+        DUE_LOOP_ERRORS.labels(loop=self.name).inc()
+        pause = self._backoff.next()
+        log.warning("due_loop_failed", loop=self.name, error=repr(error), pause_seconds=pause)
+        await wait_for_any(stopping, timeout_seconds=pause)

@@ -9,22 +9,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 LEASE = timedelta(seconds=10)
 
+# Not now(): that is when the transaction began, and the marking before may have taken long. The
+# lease must not end earlier than this machine believes.
 TAKE = text(
     """
     INSERT INTO relay_lease AS held (owner, until)
-    VALUES (:owner, now() + CAST(:duration AS interval))
-    ON CONFLICT (one) DO UPDATE SET owner = :owner, until = now() + CAST(:duration AS interval)
-    WHERE held.owner = :owner OR held.until < now()
+    VALUES (:owner, clock_timestamp() + CAST(:duration AS interval))
+    ON CONFLICT (one) DO UPDATE
+        SET owner = :owner, until = clock_timestamp() + CAST(:duration AS interval)
+    WHERE held.owner = :owner OR held.until < clock_timestamp()
     RETURNING owner
     """
 )
-RELEASE = text("UPDATE relay_lease SET until = now() WHERE owner = :owner")
+RELEASE = text("UPDATE relay_lease SET until = clock_timestamp() WHERE owner = :owner")
 
 
 class Lease:
-    """Held until `until`; sending stops at half life, so that a holder whose clock or network
+    """Held until `until`; a holder stops sending at half life.
 
-    stalls has stopped long before another may start.
+    One whose clock or network stalls has then stopped long before another may start.
     """
 
     def __init__(self, owner: UUID, *, duration: timedelta = LEASE) -> None:
@@ -38,18 +41,25 @@ class Lease:
         return max(0.0, self._send_until - time.monotonic())
 
     async def take(self, connection: AsyncConnection) -> bool:
-        """Take or renew the lease; False while another relay holds it."""
+        """Take or renew the lease; False while another relay holds it.
+
+        It counts once the transaction is committed: where that fails, call `forget`.
+        """
         asked_at = time.monotonic()
         row = (
             await connection.execute(TAKE, {"owner": self.owner, "duration": self.duration})
         ).first()
         if row is None:
-            self._send_until = float("-inf")
+            self.forget()
             return False
         self._send_until = asked_at + self.duration.total_seconds() / 2
         return True
 
+    def forget(self) -> None:
+        """Send nothing more before the lease was taken again."""
+        self._send_until = float("-inf")
+
     async def release(self, connection: AsyncConnection) -> None:
         """Let a standby relay take over at once."""
-        self._send_until = float("-inf")
+        self.forget()
         await connection.execute(RELEASE, {"owner": self.owner})

@@ -16,6 +16,9 @@ from shared.runtime.housekeeping import Housekeeping
 
 # Any number that no other user of the database takes for its advisory locks.
 MIGRATION_LOCK = 7_264_201
+# How long a runner waits in line, and a migration for the locks of its tables.
+LOCK_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 5
 
 
 async def migrate(service: str, url: str, clock: Clock) -> str:
@@ -32,7 +35,13 @@ async def migrate(service: str, url: str, clock: Clock) -> str:
 
 def run_migrations(url: str, script_location: Path) -> str:
     """Bring the database to the newest revision and return it; parallel runners wait in line."""
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    engine = create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_SECONDS}s",
+        },
+    )
     config = _config(script_location)
     try:
         with engine.connect() as lock:

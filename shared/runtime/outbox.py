@@ -6,7 +6,7 @@ passed over by such a cursor.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -117,17 +117,28 @@ class Range:
     until: datetime | None = None
 
 
+# In steps, since a range may hold two weeks: one statement would run into its time-out.
 RESEND = text(
     """
-    UPDATE outbox SET resend_at = now()
-    WHERE sent_at IS NOT NULL
-      AND (CAST(:event_ids AS uuid[]) IS NULL OR event_id = ANY(CAST(:event_ids AS uuid[])))
-      AND (CAST(:first_id AS bigint) IS NULL OR id >= :first_id)
-      AND (CAST(:last_id AS bigint) IS NULL OR id <= :last_id)
-      AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
-      AND (CAST(:until AS timestamptz) IS NULL OR created_at < :until)
+    WITH chosen AS (
+        SELECT created_at, id FROM outbox
+        WHERE sent_at IS NOT NULL
+          AND (created_at, id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS bigint))
+          AND (CAST(:event_ids AS uuid[]) IS NULL OR event_id = ANY(CAST(:event_ids AS uuid[])))
+          AND (CAST(:first_id AS bigint) IS NULL OR id >= :first_id)
+          AND (CAST(:last_id AS bigint) IS NULL OR id <= :last_id)
+          AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
+          AND (CAST(:until AS timestamptz) IS NULL OR created_at < :until)
+        ORDER BY created_at, id LIMIT :row_count
+        FOR UPDATE
+    )
+    UPDATE outbox SET resend_at = now() FROM chosen
+    WHERE outbox.created_at = chosen.created_at AND outbox.id = chosen.id
+    RETURNING outbox.created_at, outbox.id
     """
 )
+RESEND_STEP_ROWS = 5_000
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def resend(database: Database, chosen: Range) -> int:
@@ -135,19 +146,36 @@ async def resend(database: Database, chosen: Range) -> int:
 
     They go out when no row waits that never went out. Consumers know them by their inbox.
     """
+    after: tuple[datetime, int] = (BEGINNING, 0)
+    total_count = 0
+    while True:
+        rows = await _resend_step(database, chosen, after)
+        total_count += len(rows)
+        if len(rows) < RESEND_STEP_ROWS:
+            return total_count
+        after = max(rows)
+
+
+async def _resend_step(
+    database: Database, chosen: Range, after: tuple[datetime, int]
+) -> list[tuple[datetime, int]]:
     async with database.transaction() as unit:
         result = await unit.connection.execute(
             RESEND,
             {
+                "after_time": after[0],
+                "after_id": after[1],
                 "event_ids": list(chosen.event_ids) or None,
                 "first_id": chosen.first_id,
                 "last_id": chosen.last_id,
                 "since": chosen.since,
                 "until": chosen.until,
+                "row_count": RESEND_STEP_ROWS,
             },
         )
-        unit.has_sendable = result.rowcount > 0
-        return result.rowcount
+        rows = [(row.created_at, row.id) for row in result]
+        unit.has_sendable = bool(rows)
+        return rows
 
 
 async def _read(

@@ -4,7 +4,7 @@ Guarded by their old value they fence a zombie and heal lost or skipped Kafka of
 committed offset is never read, only written afterwards for lag tools.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -60,20 +60,39 @@ class Fenced(SongheError):
 
 
 async def read_positions(
+    connection: AsyncConnection, consumer: str, partitions: Iterable[Partition]
+) -> dict[Partition, int]:
+    """The stored positions of these partitions; those without a row are left out."""
+    topics, numbers = _columns(partitions)
+    rows = await connection.execute(
+        READ, {"consumer": consumer, "topics": topics, "partitions": numbers}
+    )
+    return {(row.topic, row.partition): row.next_offset for row in rows}
+
+
+async def begin_positions(
     connection: AsyncConnection, consumer: str, beginnings: Mapping[Partition, int]
 ) -> dict[Partition, int]:
-    """The stored positions of these partitions; a missing one is stored as the log's beginning."""
-    topics, partitions = _columns(beginnings)
-    wanted = {"consumer": consumer, "topics": topics, "partitions": partitions}
-    await connection.execute(ADD_MISSING, wanted | {"offsets": list(beginnings.values())})
-    rows = await connection.execute(READ, wanted)
-    return {(row.topic, row.partition): row.next_offset for row in rows}
+    """Store the log's beginnings where no row is; returns what is stored then."""
+    topics, numbers = _columns(beginnings)
+    await connection.execute(
+        ADD_MISSING,
+        {
+            "consumer": consumer,
+            "topics": topics,
+            "partitions": numbers,
+            "offsets": list(beginnings.values()),
+        },
+    )
+    return await read_positions(connection, consumer, beginnings)
 
 
 async def move_positions(
     connection: AsyncConnection, consumer: str, moves: Mapping[Partition, tuple[int, int]]
 ) -> None:
     """Move each partition from its expected to its next offset; raises Fenced if one is elsewhere.
+
+    Where both are the same, the position is only guarded.
 
     A fenced caller rolls back, drops its batch, reads the positions and seeks; it never retries,
     bisects or dead-letters the batch.
@@ -95,5 +114,6 @@ async def move_positions(
         raise Fenced(f"{consumer} moved {result.rowcount} of {len(moves)} positions")
 
 
-def _columns(partitions: Mapping[Partition, object]) -> tuple[Sequence[str], Sequence[int]]:
-    return [topic for topic, _ in partitions], [partition for _, partition in partitions]
+def _columns(partitions: Iterable[Partition]) -> tuple[Sequence[str], Sequence[int]]:
+    pairs = list(partitions)
+    return [topic for topic, _ in pairs], [number for _, number in pairs]

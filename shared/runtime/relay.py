@@ -24,7 +24,7 @@ from shared.runtime.metrics import (
 )
 from shared.runtime.outbox import Sendable, mark_sent, measure, read_resend, read_unsent
 from shared.runtime.sender import Sender
-from shared.runtime.waiting import wait_for_any
+from shared.runtime.waiting import Stopping, wait_for_any
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ ROUND_ROWS_MAX = 2000
 POLL_SECONDS = 0.1
 STANDBY_SECONDS = 1.0
 MEASURE_SECONDS = 2.0
+RELEASE_SECONDS = 0.7
 
 
 class Relay:
@@ -64,26 +65,35 @@ class Relay:
         try:
             while not stopping.is_set():
                 self._wake.clear()
-                pause = await self._step(stopping)
-                if pause > 0:
-                    await wait_for_any(stopping, self._wake, timeout_seconds=pause)
+                await self._step(stopping)
         finally:
             await self._stand_down()
 
-    async def _step(self, stopping: asyncio.Event) -> float:
-        """One round; returns the seconds to wait before the next."""
+    async def _step(self, stopping: asyncio.Event) -> None:
+        """One round, and the pause after it."""
         try:
             if not await self._take_lease():
-                return STANDBY_SECONDS
-            sent = await self._round()
+                # What is committed here is the active relay's work: no reason to wake up.
+                await wait_for_any(stopping, timeout_seconds=STANDBY_SECONDS)
+                return
+            sent_count = await self._round(stopping)
+        except Stopping:
+            return
         except Exception as error:  # noqa: BLE001 - rows stay unsent, whatever went wrong
-            RELAY_ERRORS.inc()
-            log.warning("relay_failed", error=repr(error))
-            await self._sender.close()
-            await wait_for_any(stopping, timeout_seconds=self._backoff.next())
-            return 0.0
+            await self._recover(error, stopping)
+            return
         self._backoff.reset()
-        return 0.0 if sent else POLL_SECONDS
+        if sent_count == 0:
+            await wait_for_any(stopping, self._wake, timeout_seconds=POLL_SECONDS)
+
+    async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
+        """Start anew: another producer, the lease taken again, the oldest unsent row first."""
+        RELAY_ERRORS.inc()
+        log.warning("relay_failed", error=repr(error))
+        # Whether the renewal was committed is not known.
+        self._lease.forget()
+        await self._sender.close()
+        await wait_for_any(stopping, timeout_seconds=self._backoff.next())
 
     async def _take_lease(self) -> bool:
         if self._lease.seconds_to_send > self._lease.duration.total_seconds() / 4:
@@ -93,11 +103,12 @@ class Relay:
         RELAY_LEASE_HELD.set(held)
         return held
 
-    async def _round(self) -> int:
+    async def _round(self, stopping: asyncio.Event) -> int:
+        """Read, send, mark and renew the lease; returns how many rows went out."""
         rows, again = await self._read()
         if not rows:
             return 0
-        acknowledged, error = await self._send(rows)
+        acknowledged, error = await self._send(rows, stopping)
         async with self._database.transaction() as unit:
             await mark_sent(unit.connection, acknowledged, again=again)
             held = await self._lease.take(unit.connection)
@@ -115,16 +126,15 @@ class Relay:
                 return rows, False
             return await read_resend(unit.connection, self._round_rows_max), True
 
-    async def _send(self, rows: Sequence[Sendable]) -> tuple[list[Sendable], BaseException | None]:
+    async def _send(
+        self, rows: Sequence[Sendable], stopping: asyncio.Event
+    ) -> tuple[list[Sendable], BaseException | None]:
         """Send what fits into one batch per partition; an error comes back beside the rows."""
-        seconds = self._lease.seconds_to_send
-        if seconds <= 0:
-            return [], None
         try:
-            await self._sender.start(timeout_seconds=seconds)
+            await self._sender.start(stopping, timeout_seconds=self._lease.seconds_to_send)
         except (KafkaError, OSError, TimeoutError) as error:
             return [], error
-        return await self._sender.send(rows, timeout_seconds=self._lease.seconds_to_send)
+        return await self._sender.send(rows, stopping, timeout_seconds=self._lease.seconds_to_send)
 
     async def _measure(self, connection: AsyncConnection) -> None:
         now = asyncio.get_running_loop().time()
@@ -138,7 +148,10 @@ class Relay:
     async def _stand_down(self) -> None:
         await self._sender.close()
         try:
-            async with asyncio.timeout(2), self._database.transaction() as unit:
+            async with (
+                asyncio.timeout(RELEASE_SECONDS),
+                self._database.transaction() as unit,
+            ):
                 await self._lease.release(unit.connection)
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself
             log.info("lease_not_released", error=repr(error))

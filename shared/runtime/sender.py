@@ -1,6 +1,7 @@
 """Sends encoded rows with an idempotent producer: `acks=all`, one batch per partition at a time."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
@@ -8,12 +9,15 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from shared.runtime.kafka_closing import close_producer
 from shared.runtime.outbox import Sendable
+from shared.runtime.waiting import unless_stopping
 
 # One batch takes about 1,500 of our events; the broker's own limit is 1 MiB.
 BATCH_BYTES_MAX = 512 * 1024
 REQUEST_TIMEOUT_MS = 4_000
-CLOSE_SECONDS = 2.0
+# Answers that are on their way when the process is told to stop save a repetition.
+STOP_GRACE_SECONDS = 0.5
 
 Place = tuple[str, int]
 
@@ -30,8 +34,8 @@ class Sender:
         self._producer: AIOKafkaProducer | None = None
         self._partition_counts: dict[str, int] = {}
 
-    async def start(self, *, timeout_seconds: float) -> None:
-        """Connect if needed. Raises KafkaError, OSError or TimeoutError."""
+    async def start(self, stopping: asyncio.Event, *, timeout_seconds: float) -> None:
+        """Connect if needed. Raises KafkaError, OSError, TimeoutError or Stopping."""
         if self._producer is not None:
             return
         producer = AIOKafkaProducer(
@@ -42,28 +46,32 @@ class Sender:
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         try:
-            await asyncio.wait_for(producer.start(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await unless_stopping(stopping, producer.start())
         except BaseException:
-            await _close(producer)
+            await close_producer(producer)
             raise
         self._producer = producer
 
     async def send(
-        self, rows: Sequence[Sendable], *, timeout_seconds: float
+        self, rows: Sequence[Sendable], stopping: asyncio.Event, *, timeout_seconds: float
     ) -> tuple[list[Sendable], BaseException | None]:
         """Send and wait for every answer: the acknowledged rows, and the first error if any.
 
-        Rows that did not fit into their partition's batch are neither; they stay unsent.
+        Rows that did not fit into their partition's batch are neither; they stay unsent. Raises
+        Stopping only while nothing is under way yet.
         """
+        deadline = time.monotonic() + timeout_seconds
         try:
-            batches = await asyncio.wait_for(self._fill(rows), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                batches = await unless_stopping(stopping, self._fill(rows))
         except (KafkaError, OSError, TimeoutError) as error:
             return [], error
         tasks = {
             asyncio.create_task(self._send_batch(place, batch)): taken
             for place, (batch, taken) in batches.items()
         }
-        done, late = await asyncio.wait(tasks, timeout=timeout_seconds)
+        done, late = await _answers(set(tasks), stopping, deadline)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -76,7 +84,7 @@ class Sender:
     async def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _close(producer)
+            await close_producer(producer)
 
     async def _fill(
         self, rows: Sequence[Sendable]
@@ -119,12 +127,23 @@ class Sender:
         return (hashed & 0x7FFFFFFF) % count
 
 
-async def _close(producer: AIOKafkaProducer) -> None:
+async def _answers(
+    tasks: set[asyncio.Task[None]], stopping: asyncio.Event, deadline: float
+) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
+    """Which are done and which not at the deadline, or shortly after the process must stop."""
+    told = asyncio.create_task(stopping.wait())
+    waiting: set[asyncio.Task[None]] = set(tasks)
     try:
-        # Everything sent was answered or given up; nothing is left to flush.
-        await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
-    except (KafkaError, OSError, TimeoutError):
-        # stop() flushes first, and a broker that is gone never lets it: end its tasks.
-        if producer._sender is not None:
-            await producer._sender.close()
-        await producer.client.close()
+        while waiting and not told.done() and time.monotonic() < deadline:
+            _, pending = await asyncio.wait(
+                {*waiting, told},
+                timeout=deadline - time.monotonic(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            waiting &= pending
+        if waiting and told.done():
+            left = min(STOP_GRACE_SECONDS, deadline - time.monotonic())
+            _, waiting = await asyncio.wait(waiting, timeout=max(0.0, left))
+    finally:
+        told.cancel()
+    return tasks - waiting, waiting

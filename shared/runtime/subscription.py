@@ -1,9 +1,9 @@
 """Which partitions are ours and where we stand in each: Kafka assigns, the database positions."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -12,15 +12,51 @@ from aiokafka.errors import KafkaError
 from shared.runtime.consumer import Consumer, Place
 from shared.runtime.database import Database
 from shared.runtime.metrics import POSITION_OUT_OF_LOG
-from shared.runtime.positions import Partition, move_positions, read_positions
+from shared.runtime.positions import (
+    Partition,
+    begin_positions,
+    move_positions,
+    read_positions,
+)
 from shared.runtime.unit_of_work import Item
+from shared.runtime.waiting import unless_stopping
 
 log = structlog.get_logger(__name__)
 
 # How long a rebalance waits for the batch in flight; its positions are fenced anyway.
 REVOKE_WAIT_SECONDS = 5.0
+LOG_BOUNDS_SECONDS = 5.0
 
 Moves = dict[Partition, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Records to apply, and where we stood when they were taken.
+
+    A rebalance during the work does not change that: it is the old value of the guard.
+    """
+
+    records: Sequence[ConsumerRecord]
+    stood_at: Mapping[Partition, int]
+
+    def moves(self, unresolved: Iterable[Place]) -> Moves:
+        """Per partition from where we stood to behind the last record that is done.
+
+        A partition where nothing is done yet is guarded all the same.
+        """
+        stops: dict[Partition, int] = {}
+        for place in unresolved:
+            partition = (place.topic, place.partition)
+            stops[partition] = min(place.offset, stops.get(partition, place.offset))
+        reached: dict[Partition, int] = {}
+        for record in self.records:
+            partition = (record.topic, record.partition)
+            reached[partition] = max(record.offset + 1, reached.get(partition, 0))
+        return {
+            partition: (self.stood_at[partition], min(offset, stops.get(partition, offset)))
+            for partition, offset in sorted(reached.items())
+        }
 
 
 class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -30,28 +66,32 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._kafka = kafka
         self._database = database
         self._consumer = consumer
+        # What Kafka has given us; nothing between a revocation and the next assignment.
+        self._owned: frozenset[TopicPartition] = frozenset()
         self._next: dict[Partition, int] = {}
-        self._stale = True
+        self._committed: dict[Partition, int] = {}
+        self._is_stale = True
         self._idle = asyncio.Event()
         self._idle.set()
         self.has_joined = False
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Note it, and give the batch in flight a bounded time to finish."""
+        self._owned = frozenset()
         self.forget()
         try:
             await asyncio.wait_for(self._idle.wait(), REVOKE_WAIT_SECONDS)
         except TimeoutError:
             log.info("revoked_while_busy", consumer=self._consumer.name)
-        self.forget()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._owned = frozenset(assigned)
         self.has_joined = True
         self.forget()
 
     def forget(self) -> None:
         """Take nothing more until the stored positions were read and sought again."""
-        self._stale = True
+        self._is_stale = True
         self._next = {}
 
     @contextmanager
@@ -62,55 +102,36 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             self._idle.set()
 
-    async def follow(self) -> None:
-        """After a change: read the stored positions of what is ours, and seek to them."""
-        if not self._stale:
-            return
-        assigned = self._kafka.assignment()
-        if not assigned:
-            return
-        self._stale = False
-        beginnings = await self._kafka.beginning_offsets(list(assigned))
-        ends = await self._kafka.end_offsets(list(assigned))
-        log_bounds = {
-            (place.topic, place.partition): (beginnings[place], ends[place]) for place in assigned
-        }
-        stored = await self._stored_positions(log_bounds)
-        # A rebalance during the reads made all of this void; the next round reads again.
-        if self._stale or self._kafka.assignment() != assigned:
-            self._stale = True
-            return
-        for (topic, partition), offset in stored.items():
-            self._kafka.seek(TopicPartition(topic, partition), offset)
-        self._next = stored
+    async def follow(self, stopping: asyncio.Event) -> None:
+        """After a change: read the stored positions of what is ours, and seek to them.
 
-    def expected(
-        self, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]
-    ) -> list[ConsumerRecord]:
+        Raises Stopping, and whatever Kafka or the database raises; then it is to be called again.
+        """
+        if not self._is_stale or not self._owned:
+            return
+        owned = self._owned
+        self._is_stale = False
+        try:
+            positions = await self._positions_of(owned, stopping)
+        except BaseException:
+            self.forget()
+            raise
+        # A rebalance during the reads made all of this void; the next round reads again.
+        if self._is_stale:
+            return
+        for (topic, number), offset in positions.items():
+            self._kafka.seek(TopicPartition(topic, number), offset)
+        self._next = positions
+
+    def take(self, fetched: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> Taken:
         """The records to apply, in log order; those of partitions we do not stand in are left."""
-        return [
+        records = [
             record
             for place, records in fetched.items()
             for record in records
             if record.offset >= self._next.get((place.topic, place.partition), record.offset + 1)
         ]
-
-    def moves(self, records: Sequence[ConsumerRecord], unresolved: Iterable[Place]) -> Moves:
-        """Per partition from where we stood to behind the last record that is done."""
-        stop: dict[Partition, int] = {}
-        for place in unresolved:
-            partition = (place.topic, place.partition)
-            stop[partition] = min(place.offset, stop.get(partition, place.offset))
-        reached: dict[Partition, int] = defaultdict(int)
-        for record in records:
-            partition = (record.topic, record.partition)
-            reached[partition] = max(reached[partition], record.offset + 1)
-        moves = {
-            partition: (self._next[partition], min(offset, stop.get(partition, offset)))
-            for partition, offset in reached.items()
-            if partition in self._next
-        }
-        return {place: move for place, move in sorted(moves.items()) if move[0] != move[1]}
+        return Taken(records=records, stood_at=dict(self._next))
 
     def moved(self, moves: Moves) -> None:
         """The transaction with these moves committed."""
@@ -118,16 +139,15 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
             if partition in self._next:
                 self._next[partition] = offset
 
-    async def commit_to_kafka(self) -> None:
+    async def commit_to_kafka(self, *, timeout_seconds: float) -> None:
         """Write the offsets where lag tools look for them; nothing reads them back."""
-        offsets = {
-            TopicPartition(topic, partition): offset
-            for (topic, partition), offset in self._next.items()
-        }
-        if not offsets:
+        positions = dict(self._next)
+        if not positions or positions == self._committed:
             return
+        offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         try:
-            await asyncio.wait_for(self._kafka.commit(offsets), 2.0)
+            await asyncio.wait_for(self._kafka.commit(offsets), timeout_seconds)
+            self._committed = positions
         except (KafkaError, TimeoutError) as error:
             log.debug("offsets_not_committed", error=repr(error))
 
@@ -140,33 +160,52 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
                 lag[(topic, partition)] = max(0, end - offset)
         return lag
 
-    async def _stored_positions(
-        self, log_bounds: Mapping[Partition, tuple[int, int]]
+    async def _positions_of(
+        self, owned: Iterable[TopicPartition], stopping: asyncio.Event
     ) -> dict[Partition, int]:
         name = self._consumer.name
-        beginnings = {partition: first for partition, (first, _) in log_bounds.items()}
+        partitions = [(place.topic, place.partition) for place in owned]
         async with self._database.transaction() as unit:
-            stored = await read_positions(unit.connection, name, beginnings)
-            outside = {
-                partition: (offset, log_bounds[partition][0])
-                for partition, offset in sorted(stored.items())
-                if not log_bounds[partition][0] <= offset <= log_bounds[partition][1]
-            }
-            await move_positions(unit.connection, name, outside)
-            await unit.open_items(
-                [
-                    Item("position_out_of_log", f"{name}:{topic}/{number}", f"{old} -> {new}")
-                    for (topic, number), (old, new) in outside.items()
-                ]
-            )
-        for (topic, number), (old, new) in outside.items():
-            POSITION_OUT_OF_LOG.labels(consumer=name, topic=topic).inc()
+            stored = await read_positions(unit.connection, name, partitions)
+        # The bounds are asked afterwards: a position grows with the log, so one that was read
+        # first never lies behind an end that was read later.
+        bounds = await unless_stopping(stopping, self._log_bounds(owned))
+        missing = {place: first for place, (first, _) in bounds.items() if place not in stored}
+        outside = {
+            place: (offset, bounds[place][0])
+            for place, offset in sorted(stored.items())
+            if not bounds[place][0] <= offset <= bounds[place][1]
+        }
+        if missing or outside:
+            async with self._database.transaction() as unit:
+                stored |= await begin_positions(unit.connection, name, missing)
+                await move_positions(unit.connection, name, outside)
+                await unit.open_items([_item(name, *entry) for entry in outside.items()])
+            self._tell_outside(outside)
+        return stored | {place: beginning for place, (_, beginning) in outside.items()}
+
+    async def _log_bounds(
+        self, owned: Iterable[TopicPartition]
+    ) -> dict[Partition, tuple[int, int]]:
+        async with asyncio.timeout(LOG_BOUNDS_SECONDS):
+            beginnings = await self._kafka.beginning_offsets(list(owned))
+            ends = await self._kafka.end_offsets(list(owned))
+        return {(place.topic, place.partition): (beginnings[place], ends[place]) for place in owned}
+
+    def _tell_outside(self, outside: Moves) -> None:
+        for (topic, number), (stored, beginning) in outside.items():
+            POSITION_OUT_OF_LOG.labels(consumer=self._consumer.name, topic=topic).inc()
             log.error(
                 "position_out_of_log",
-                consumer=name,
+                consumer=self._consumer.name,
                 topic=topic,
                 partition=number,
-                stored=old,
-                beginning=new,
+                stored=stored,
+                beginning=beginning,
             )
-        return stored | {partition: new for partition, (_, new) in outside.items()}
+
+
+def _item(consumer: str, partition: Partition, move: tuple[int, int]) -> Item:
+    topic, number = partition
+    stored, beginning = move
+    return Item("position_out_of_log", f"{consumer}:{topic}/{number}", f"{stored} -> {beginning}")

@@ -1,6 +1,7 @@
 """The topics, declared once; broker auto-create is off, so only this declaration makes them."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,27 +51,25 @@ async def create_topics(
     topic has another number of partitions.
     """
     wanted = tuple(topics)
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            await _create_until_done(bootstrap_servers, wanted, replication_factor)
-    except TimeoutError as error:
-        raise Unavailable(
-            "kafka_unavailable", f"Kafka at {bootstrap_servers} did not make the topics in time"
-        ) from error
-
-
-async def _create_until_done(servers: str, topics: tuple[Topic, ...], replication: int) -> None:
+    deadline = time.monotonic() + deadline_seconds
     while True:
         try:
-            return await _create_once(servers, topics, replication)
-        except (KafkaError, OSError):
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await _create_once(bootstrap_servers, wanted, replication_factor)
+        except (KafkaError, OSError, TimeoutError) as error:
+            if time.monotonic() + RETRY_SECONDS > deadline:
+                raise Unavailable(
+                    "kafka_unavailable",
+                    f"Kafka at {bootstrap_servers} did not make the topics in"
+                    f" {deadline_seconds:g} s ({error!r})",
+                ) from error
             await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _create_once(servers: str, topics: tuple[Topic, ...], replication: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
     try:
+        await admin.start()
         answer = await admin.create_topics(
             [
                 NewTopic(

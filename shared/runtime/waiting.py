@@ -1,6 +1,14 @@
-"""Waits that end: at an event, or at their deadline."""
+"""Waits that end: at an event, at their deadline, or when the process is told to stop."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Stopping(Exception):
+    """The process is told to stop; what was under way is given up."""
 
 
 async def wait_for_any(*events: asyncio.Event, timeout_seconds: float) -> bool:
@@ -17,3 +25,21 @@ async def wait_for_any(*events: asyncio.Event, timeout_seconds: float) -> bool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def unless_stopping(stopping: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`; once `stopping` is set it is cancelled and Stopping is raised.
+
+    For waits on others that have no deadline of their own, or one that is too long for a stop.
+    """
+    working = asyncio.ensure_future(work)
+    told = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Stopping
+    finally:
+        told.cancel()
+        working.cancel()
+        await asyncio.gather(told, working, return_exceptions=True)
