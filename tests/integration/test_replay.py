@@ -36,7 +36,13 @@ async def test_replaying_every_event_changes_nothing_with_and_without_inbox(
     stack: Stack, sandbox: Sandbox, finished_sagas: list[Person]
 ) -> None:
     kafka = stack.plan().kafka_bootstrap_servers
-    records = read_all(kafka, "billing.contributions") + read_all(kafka, "payment.orders")
+    records = [
+        record
+        for topic in ("billing.contributions", "payment.orders")
+        for record in read_all(kafka, topic)
+        # Garbage that another test has sent is no event.
+        if record.header("ce_id") is not None
+    ]
     before = state_hashes(stack.databases)
     book, messages = await sandbox.book(), await sandbox.messages()
 
