@@ -35,7 +35,7 @@ class Externals:
         parts = urlsplit(self.postgres_url or "")
         if not (parts.scheme.startswith("postgresql") and parts.hostname and parts.username):
             raise SettingError(
-                f"{PREFIX}POSTGRES_URL must look like postgresql://user:password@host:port/postgres."
+                f"{PREFIX}POSTGRES_URL must be postgresql:// with user, password, host and port."
             )
         return Server(
             parts.hostname,

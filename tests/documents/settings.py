@@ -33,7 +33,7 @@ PURPOSES = {
     "kafka_replication_factor": "How many brokers keep each topic; used when topics are created",
     "redis_url": "What may vanish: codes, caches, limits, tickets",
     "identity_url": "Where identity answers other services",
-    "service_key_file": "Our own key for service tokens",
+    "service_key_file": "Our own key for service tokens",  # pragma: allowlist secret
     "service_public_keys_dir": "Callers whose service tokens are accepted",
     "sms_url": "The SMS gateway",
     "sms_per_address_hourly_max": "Codes per client address and hour",
