@@ -1,0 +1,1 @@
+"""The messaging runtime on the real PostgreSQL and the real Kafka."""
