@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from confluent_kafka import Producer
 
 from shared.kernel.errors import Contradiction, Malformed
 from shared.kernel.events import MoneyAccepted
+from shared.runtime import database as database_module
 from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, open_database
 from shared.runtime.dead_letters import discard, list_dead_letters, replay_all, replay_key
@@ -236,7 +238,8 @@ async def test_a_handler_that_fails_for_everything_parks_nothing_and_recovers(
     world.send([record_of(person) for person in persons])
 
     async with world.running():
-        await eventually(lambda: len(world.effects.calls) > 100, 20)
+        # Halving forty records takes some eighty calls: this is beyond three tries.
+        await eventually(lambda: len(world.effects.calls) > 250, 20)
         assert await list_dead_letters(world.database, world.consumer()) == []
         world.effects.everything_fails = False
         await world.until_effects(persons, len(persons))
@@ -280,6 +283,26 @@ async def test_terminated_connections_and_locks_never_make_a_dead_letter(world: 
             await asyncio.to_thread(_terminate_all_others, world.url)
         await world.until_effects(persons, len(persons))
 
+    assert await list_dead_letters(world.database, world.consumer()) == []
+
+
+async def test_waiting_for_a_lock_is_no_fault_of_the_record(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "LOCK_TIMEOUT", timedelta(milliseconds=100))
+    impatient = open_database(world.url, source="ledger", pool_size=2)
+    persons = [uuid.uuid4() for _ in range(3)]
+
+    async with world.running(database=impatient):
+        with psycopg.connect(plain(world.url)) as blocking:
+            blocking.execute("LOCK TABLE effect")
+            world.send([record_of(person) for person in persons])
+            # Three tries of each record, were it to blame, take two seconds.
+            released_at = time.monotonic() + 4
+            await eventually(lambda: time.monotonic() > released_at, 20)
+        await world.until_effects(persons, len(persons))
+
+    await impatient.close()
     assert await list_dead_letters(world.database, world.consumer()) == []
 
 
