@@ -1,0 +1,109 @@
+"""What is old goes, in small steps; what still waits stays."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from shared.kernel.clock import FixedClock
+from shared.runtime import housekeeping
+from shared.runtime.database import Database
+from shared.runtime.housekeeping import Housekeeping
+from shared.tests.messaging.ledger import INSERT, outbox_row, plain, rows
+
+PARTITIONS = (
+    "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+    " WHERE inhparent = CAST('outbox' AS regclass) ORDER BY relname"
+)
+
+
+def at_noon() -> FixedClock:
+    return FixedClock(datetime.now(UTC).replace(hour=12))
+
+
+async def partitions(database: Database) -> list[str]:
+    return [row.relname for row in await rows(database, PARTITIONS)]
+
+
+def write(url: str, *, at: datetime, sent: bool, wanted_again: bool = False) -> None:
+    with psycopg.connect(plain(url)) as connection:
+        connection.execute(INSERT, outbox_row("some.topic", uuid.uuid4(), 1))
+        connection.execute(
+            "UPDATE outbox SET created_at = %s, sent_at = %s, resend_at = %s"
+            " WHERE id = (SELECT max(id) FROM outbox)",
+            (at, at if sent else None, at if wanted_again else None),
+        )
+
+
+async def test_partitions_of_the_coming_days_are_made_and_rows_find_them(
+    database: Database, ledger_url: str
+) -> None:
+    clock = at_noon()
+
+    await Housekeeping(database, clock).step()
+    await Housekeeping(database, clock).step()
+
+    made = await partitions(database)
+    assert len(made) == 1 + 1 + housekeeping.PARTITIONS_AHEAD
+    write(ledger_url, at=clock.now(), sent=False)
+    found = await rows(database, "SELECT CAST(tableoid AS regclass) AS name FROM outbox")
+    assert str(found[0].name) == f"outbox_{clock.now():%Y%m%d}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted_again", "stays"),
+    [(True, False, False), (False, False, True), (True, True, True)],
+    ids=["all sent", "not sent", "wanted again"],
+)
+async def test_an_old_partition_is_dropped_only_when_nothing_in_it_waits(
+    database: Database, ledger_url: str, sent: bool, wanted_again: bool, stays: bool
+) -> None:
+    clock = at_noon()
+    await Housekeeping(database, clock).step()
+    name = f"outbox_{clock.now():%Y%m%d}"
+    write(ledger_url, at=clock.now(), sent=sent, wanted_again=wanted_again)
+
+    clock.advance(timedelta(days=14))
+    await Housekeeping(database, clock).step()
+    on_the_last_day = await partitions(database)
+    clock.advance(timedelta(days=1))
+    await Housekeeping(database, clock).step()
+
+    assert name in on_the_last_day
+    assert (name in await partitions(database)) == stays
+
+
+async def test_rows_that_came_before_their_partition_stay_where_they_are(
+    database: Database, ledger_url: str
+) -> None:
+    clock = at_noon()
+    write(ledger_url, at=clock.now(), sent=True)
+
+    await Housekeeping(database, clock).step()
+
+    assert f"outbox_{clock.now():%Y%m%d}" not in await partitions(database)
+    assert len(await rows(database, "SELECT id FROM outbox")) == 1
+
+
+async def test_old_claims_and_answers_are_deleted_in_batches(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "DELETE_ROWS_MAX", 10)
+    async with database.transaction() as unit:
+        for age, count in (("29 days", 5), ("31 days", 35)):
+            await unit.connection.exec_driver_sql(
+                "INSERT INTO inbox SELECT 'somebody', gen_random_uuid(),"
+                f" now() - interval '{age}' FROM generate_series(1, {count})"
+            )
+        for age, count in (("47 hours", 4), ("49 hours", 25)):
+            await unit.connection.exec_driver_sql(
+                "INSERT INTO idempotency_key SELECT 's', 'o', CAST(gen_random_uuid() AS text),"
+                " ''::bytea, 200, '[]', ''::bytea,"
+                f" now() - interval '{age}' FROM generate_series(1, {count})"
+            )
+
+    await Housekeeping(database, at_noon()).step()
+
+    assert len(await rows(database, "SELECT event_id FROM inbox")) == 5
+    assert len(await rows(database, "SELECT key FROM idempotency_key")) == 4
