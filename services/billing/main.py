@@ -18,10 +18,9 @@ from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, open_database
 from shared.runtime.dispatch import Dispatch
 from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.health import service_health
 from shared.runtime.http_server import serve
 from shared.runtime.metrics import count_transitions
-from shared.runtime.migrations import head_revision, migrations_of
 from shared.runtime.process import run_process
 from shared.runtime.relay import Relay
 from shared.runtime.settings import read_settings
@@ -64,7 +63,7 @@ async def api(settings: BillingSettings) -> int:
         [serve(app, address.host, address.port), jwks],
         closing=[jwks.close, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -98,7 +97,7 @@ async def worker(settings: BillingSettings) -> int:
         ],
         closing=[database.close, relay_database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -118,16 +117,6 @@ COMMANDS = ServiceCommands(
 def _open(settings: BillingSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
     return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
-
-
-def _health(database: Database) -> Health:
-    revision = head_revision(migrations_of(SERVICE))
-    return Health(
-        ready_checks={
-            "database": database_check(database),
-            "schema": schema_check(database, revision, service=SERVICE),
-        }
-    )
 
 
 def _count_transitions() -> None:

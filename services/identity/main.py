@@ -24,9 +24,8 @@ from shared.runtime.access_token import AccessTokens, SigningKeys
 from shared.runtime.commands import ServiceCommands
 from shared.runtime.database import Database, open_database
 from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.health import service_health
 from shared.runtime.http_server import serve
-from shared.runtime.migrations import head_revision, migrations_of
 from shared.runtime.process import run_process
 from shared.runtime.sealing import BlindIndex, Sealer
 from shared.runtime.service_token import ServiceTokens
@@ -98,7 +97,7 @@ async def api(settings: IdentitySettings) -> int:
         [serve(app, address.host, address.port)],
         closing=[*closing, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -118,7 +117,7 @@ async def worker(settings: IdentitySettings) -> int:
         ],
         closing=[database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -131,13 +130,3 @@ COMMANDS = ServiceCommands(
 def _open(settings: IdentitySettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
     return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
-
-
-def _health(database: Database) -> Health:
-    revision = head_revision(migrations_of(SERVICE))
-    return Health(
-        ready_checks={
-            "database": database_check(database),
-            "schema": schema_check(database, revision, service=SERVICE),
-        }
-    )

@@ -23,10 +23,9 @@ from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, open_database
 from shared.runtime.dispatch import Dispatch
 from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.health import service_health
 from shared.runtime.http_server import serve
 from shared.runtime.metrics import count_transitions
-from shared.runtime.migrations import head_revision, migrations_of
 from shared.runtime.process import run_process
 from shared.runtime.sealing import Sealer
 from shared.runtime.service_token import ServiceSigner
@@ -62,7 +61,7 @@ async def api(settings: NotifierSettings) -> int:
         [serve(app, address.host, address.port), jwks],
         closing=[jwks.close, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -102,7 +101,7 @@ async def worker(settings: NotifierSettings) -> int:
         ],
         closing=[contacts.close, provider.close, redis.aclose, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -130,13 +129,3 @@ def _count_end(clock: Clock, delivery: Delivery) -> None:
 def _open(settings: NotifierSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
     return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
-
-
-def _health(database: Database) -> Health:
-    revision = head_revision(migrations_of(SERVICE))
-    return Health(
-        ready_checks={
-            "database": database_check(database),
-            "schema": schema_check(database, revision, service=SERVICE),
-        }
-    )

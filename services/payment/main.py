@@ -38,10 +38,9 @@ from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, is_transient, open_database
 from shared.runtime.dispatch import Dispatch
 from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import Health, database_check, schema_check
+from shared.runtime.health import service_health
 from shared.runtime.http_server import serve
 from shared.runtime.metrics import count_transitions
-from shared.runtime.migrations import head_revision, migrations_of
 from shared.runtime.process import Component, run_process
 from shared.runtime.relay import Relay
 from shared.runtime.settings import SettingsError, read_settings, variable
@@ -101,7 +100,7 @@ async def api(settings: PaymentSettings) -> int:
         [streams, serve(app, address.host, address.port), jwks],
         closing=[*closing, jwks.close, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -160,7 +159,7 @@ async def worker(settings: PaymentSettings) -> int:
         ],
         closing=[client.aclose, database.close, relay_database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=_health(database),
+        health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
 
@@ -195,13 +194,3 @@ def _limits(settings: WorkerSettings) -> Limits:
 def _open(settings: PaymentSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
     return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
-
-
-def _health(database: Database) -> Health:
-    revision = head_revision(migrations_of(SERVICE))
-    return Health(
-        ready_checks={
-            "database": database_check(database),
-            "schema": schema_check(database, revision, service=SERVICE),
-        }
-    )

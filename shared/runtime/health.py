@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.runtime import metrics
 from shared.runtime.database import Database
+from shared.runtime.migrations import head_revision, migrations_of
 
 HEARTBEAT_AGE_MAX_SECONDS = 30.0
 CHECK_DEADLINE_SECONDS = 0.5
@@ -84,6 +85,17 @@ class Health:
 
 class SchemaOutdated(Exception):
     """The database has an older migration than this code expects."""
+
+
+def service_health(database: Database, *, service: str) -> Health:
+    """Ready while the database answers and has the schema that this code was written for."""
+    revision = head_revision(migrations_of(service))
+    return Health(
+        ready_checks={
+            "database": database_check(database),
+            "schema": schema_check(database, revision, service=service),
+        }
+    )
 
 
 def database_check(database: Database) -> Check:

@@ -21,7 +21,7 @@ from services.identity.adapters.api_models import (
 from services.identity.adapters.client_address import ClientAddresses
 from services.identity.adapters.metrics import REFRESHES, SESSIONS_OPENED
 from services.identity.adapters.repositories import IdentityUnit
-from services.identity.adapters.translation import language_of, translated
+from services.identity.adapters.translation import translated
 from services.identity.application.close_session import close_session
 from services.identity.application.open_session import open_session
 from services.identity.application.ports import AccessTokens, Codes, Vault
@@ -35,6 +35,7 @@ from services.identity.domain.session import RefreshVerdict
 from shared.kernel.clock import Clock
 from shared.runtime.access_token import SigningKeys
 from shared.runtime.database import Database
+from shared.runtime.languages import language_of
 from shared.runtime.web import Person, require_service
 
 # Verifiers ask every few minutes; a new key is published well before it signs.

@@ -4,17 +4,13 @@ from collections.abc import AsyncIterator
 
 from fastapi import Request
 
-from services.identity.adapters.languages import Language, preferred_language
 from services.identity.adapters.metrics import REFUSED_REQUESTS
 from services.identity.application.refusals import OUTAGES, REFUSALS
 from shared.kernel.errors import Refused, Unavailable
+from shared.runtime.languages import Language, language_of
 from shared.runtime.tokens import TokenRefused
 
 UNAUTHORIZED = 401
-
-
-def language_of(request: Request) -> Language:
-    return preferred_language(request.headers.get("accept-language", ""))
 
 
 async def translated(request: Request) -> AsyncIterator[None]:
