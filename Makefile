@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs
+.PHONY: help setup up down status logs demo test check fmt docs keys compose-up compose-smoke compose-down
 
 help: ## list these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The copy of the lock tells what the environment was made from: pip runs again only after a change.
 setup: ## create .venv with every package of the lock, verified by hash
@@ -52,3 +52,15 @@ fmt: setup ## put every file into shape
 
 docs: setup ## write the generated documents anew
 	@$(RUN) -m tests.generate
+
+keys: setup ## make development keys for containers, once
+	@$(RUN) -m devstack.container_keys
+
+compose-up: keys ## build the images and start everything in containers
+	@docker compose up --build --wait
+
+compose-smoke: ## pay one contribution through the containers' entry, with curl
+	@deploy/walk.sh
+
+compose-down: ## stop the containers; their data stay
+	@docker compose down
