@@ -23,7 +23,8 @@ IDEMPOTENCY_RETENTION = timedelta(hours=48)
 # Rows find a partition even if no worker runs for a week; later ones go to the default one.
 PARTITIONS_AHEAD = 7
 DELETE_ROWS_MAX = 5_000
-DELETE_ROUNDS_MAX = 200
+# Making or dropping a partition locks the whole outbox: rather later than in everybody's way.
+LOCK_OUTBOX = text("SET LOCAL lock_timeout = '500ms'")
 IDLE_SECONDS = 600.0
 
 EXISTING = text(
@@ -74,13 +75,15 @@ class Housekeeping:
         self._clock = clock
 
     async def step(self) -> int:
-        """Returns 0: there is never more to do at once."""
+        """Delete at most 5,000 rows of each kind; returns how many kinds have more to delete."""
         today = self._clock.now().astimezone(UTC).date()
         await self.keep_partitions(today)
-        await self._delete(DELETE_STRAYS, OUTBOX_RETENTION)
-        await self._delete(DELETE_INBOX, INBOX_RETENTION)
-        await self._delete(DELETE_ANSWERS, IDEMPOTENCY_RETENTION)
-        return 0
+        has_more = [
+            await self._delete(DELETE_STRAYS, OUTBOX_RETENTION),
+            await self._delete(DELETE_INBOX, INBOX_RETENTION),
+            await self._delete(DELETE_ANSWERS, IDEMPOTENCY_RETENTION),
+        ]
+        return sum(has_more)
 
     async def keep_partitions(self, today: date) -> None:
         """Make the partitions of the coming days, drop those that retention has passed."""
@@ -103,6 +106,7 @@ class Housekeeping:
             if found.one().some:
                 log.warning("outbox_partition_late", day=day.isoformat())
                 return
+            await unit.connection.execute(LOCK_OUTBOX)
             await unit.connection.execute(
                 text(
                     f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF outbox"
@@ -112,26 +116,31 @@ class Housekeeping:
 
     async def _drop_if_all_sent(self, name: str) -> None:
         async with self._database.transaction() as unit:
-            waiting = await unit.connection.execute(
-                text(
-                    f"SELECT EXISTS (SELECT FROM {name}"
-                    " WHERE sent_at IS NULL OR resend_at IS NOT NULL) AS some"
-                )
-            )
-            if waiting.one().some:
+            if await self._has_waiting(unit.connection, name):
                 log.warning("outbox_partition_kept", partition=name)
                 return
-            await unit.connection.execute(text(f"DROP TABLE {name}"))
+        async with self._database.transaction() as unit:
+            await unit.connection.execute(LOCK_OUTBOX)
+            # Behind this lock nobody can wish anything of it again: look once more, then drop.
+            await unit.connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
+            if not await self._has_waiting(unit.connection, name):
+                await unit.connection.execute(text(f"DROP TABLE {name}"))
 
-    async def _delete(self, statement: TextClause, age: timedelta) -> None:
-        for _ in range(DELETE_ROUNDS_MAX):
-            async with self._database.transaction() as unit:
-                result = await unit.connection.execute(
-                    statement,
-                    {"age": age, "row_count": DELETE_ROWS_MAX},
-                )
-            if result.rowcount < DELETE_ROWS_MAX:
-                return
+    async def _has_waiting(self, connection: AsyncConnection, name: str) -> bool:
+        rows = await connection.execute(
+            text(
+                f"SELECT EXISTS (SELECT FROM {name} WHERE sent_at IS NULL)"
+                f" OR EXISTS (SELECT FROM {name} WHERE resend_at IS NOT NULL) AS some"
+            )
+        )
+        return bool(rows.one().some)
+
+    async def _delete(self, statement: TextClause, age: timedelta) -> bool:
+        async with self._database.transaction() as unit:
+            result = await unit.connection.execute(
+                statement, {"age": age, "row_count": DELETE_ROWS_MAX}
+            )
+            return result.rowcount >= DELETE_ROWS_MAX
 
 
 class Gauges:

@@ -1,15 +1,20 @@
 """What is old goes, in small steps; what still waits stays."""
 
+import asyncio
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared.kernel.clock import FixedClock
 from shared.runtime import housekeeping
 from shared.runtime.database import Database
 from shared.runtime.housekeeping import Housekeeping
+from shared.testing.eventually import eventually
 from shared.tests.messaging.ledger import INSERT, outbox_row, plain, rows
 
 PARTITIONS = (
@@ -86,6 +91,66 @@ async def test_rows_that_came_before_their_partition_stay_where_they_are(
     assert len(await rows(database, "SELECT id FROM outbox")) == 1
 
 
+async def test_old_rows_without_a_partition_are_deleted_unless_they_wait(
+    database: Database, ledger_url: str
+) -> None:
+    clock = at_noon()
+    long_ago = clock.now() - timedelta(days=20)
+    write(ledger_url, at=long_ago, sent=True)
+    write(ledger_url, at=long_ago, sent=False)
+    write(ledger_url, at=long_ago, sent=True, wanted_again=True)
+    write(ledger_url, at=clock.now() - timedelta(days=13), sent=True)
+
+    await Housekeeping(database, clock).step()
+
+    left = await rows(database, "SELECT id FROM outbox_rest ORDER BY id")
+    assert [row.id for row in left] == [2, 3, 4]
+
+
+async def test_a_partition_is_not_dropped_in_the_way_of_others(
+    database: Database, ledger_url: str
+) -> None:
+    clock = at_noon()
+    await Housekeeping(database, clock).step()
+    before = await partitions(database)
+    clock.advance(timedelta(days=15))
+    with psycopg.connect(plain(ledger_url)) as busy:
+        busy.execute("SELECT count(*) FROM outbox")
+
+        began = time.monotonic()
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await Housekeeping(database, clock).step()
+
+        assert time.monotonic() - began < 2
+    await Housekeeping(database, clock).step()
+    assert before[0] not in await partitions(database)
+
+
+async def test_a_wish_that_comes_while_a_partition_is_dropped_is_not_lost(
+    database: Database, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "LOCK_OUTBOX", text("SET LOCAL lock_timeout = '10s'"))
+    clock = at_noon()
+    await Housekeeping(database, clock).step()
+    name = f"outbox_{clock.now():%Y%m%d}"
+    write(ledger_url, at=clock.now(), sent=True)
+    clock.advance(timedelta(days=15))
+    with psycopg.connect(plain(ledger_url)) as wishing:
+        wishing.execute("UPDATE outbox SET resend_at = now()")
+        cleaning = asyncio.create_task(Housekeeping(database, clock).step())
+        await eventually(lambda: waits_for_lock(ledger_url))
+        wishing.commit()
+
+    await cleaning
+    assert name in await partitions(database)
+
+
+def waits_for_lock(url: str) -> bool:
+    with psycopg.connect(plain(url)) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return found is not None and found[0] > 0
+
+
 async def test_old_claims_and_answers_are_deleted_in_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +168,12 @@ async def test_old_claims_and_answers_are_deleted_in_batches(
                 f" now() - interval '{age}' FROM generate_series(1, {count})"
             )
 
-    await Housekeeping(database, at_noon()).step()
+    housekeeper = Housekeeping(database, at_noon())
+    assert await housekeeper.step() == 2, "both tables have more than one batch"
+    assert len(await rows(database, "SELECT event_id FROM inbox")) == 30
+    for _ in range(3):
+        await housekeeper.step()
 
+    assert await housekeeper.step() == 0
     assert len(await rows(database, "SELECT event_id FROM inbox")) == 5
     assert len(await rows(database, "SELECT key FROM idempotency_key")) == 4
