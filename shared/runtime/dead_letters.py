@@ -7,17 +7,22 @@ Hold-back has the scope (consumer, topic, key): later records of a blocked key a
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
+import structlog
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.errors import Contradiction, Refused
+from shared.kernel.events import Event, Message
 from shared.runtime.consumer import Consumer, Place, Received, receive
-from shared.runtime.database import Database
+from shared.runtime.database import Database, is_transient
 from shared.runtime.inbox import claim
 from shared.runtime.unit_of_work import Item, Unit
+
+log = structlog.get_logger(__name__)
 
 ERROR_CHARS_MAX = 2000
 
@@ -105,14 +110,15 @@ LIST = text(
 OPEN_KEYS = text(
     """
     SELECT DISTINCT topic, key FROM dead_letter
-    WHERE consumer = :consumer AND resolved_at IS NULL AND key IS NOT NULL
+    WHERE consumer = :consumer AND resolved_at IS NULL AND key IS NOT NULL AND :hold_back
     ORDER BY topic, key
     """
 )
-OPEN_WITHOUT_KEY = text(
+OPEN_ALONE = text(
     """
     SELECT id FROM dead_letter
-    WHERE consumer = :consumer AND resolved_at IS NULL AND key IS NULL ORDER BY id
+    WHERE consumer = :consumer AND resolved_at IS NULL AND (key IS NULL OR NOT :hold_back)
+    ORDER BY id
     """
 )
 COUNT = text(
@@ -227,15 +233,27 @@ async def show_dead_letter(database: Database, consumer: Consumer, letter_id: in
 
 
 async def replay_all(database: Database, consumer: Consumer) -> int:
-    """Replay every blocked key and every letter without a key; returns how many were applied."""
+    """Replay every blocked key and every letter that stands alone; returns how many were applied.
+
+    What fails does not stop the others; the first error is raised in the end.
+    """
+    scope = {"consumer": consumer.name, "hold_back": consumer.hold_back}
     async with database.transaction() as unit:
-        keys = (await unit.connection.execute(OPEN_KEYS, {"consumer": consumer.name})).all()
-        loose = (await unit.connection.execute(OPEN_WITHOUT_KEY, {"consumer": consumer.name})).all()
-    applied = 0
-    for row in keys:
-        applied += await replay_key(database, consumer, row.topic, bytes(row.key))
-    for row in loose:
-        applied += await replay_letter(database, consumer, row.id)
+        keys = (await unit.connection.execute(OPEN_KEYS, scope)).all()
+        alone = (await unit.connection.execute(OPEN_ALONE, scope)).all()
+    replays = [partial(replay_key, database, consumer, row.topic, bytes(row.key)) for row in keys]
+    replays += [partial(replay_letter, database, consumer, row.id) for row in alone]
+    applied, failures = 0, list[Exception]()
+    for replay in replays:
+        try:
+            applied += await replay()
+        except Exception as error:
+            if is_transient(error):
+                raise
+            failures.append(error)
+    if failures:
+        log.warning("replays_failed", failed=len(failures), applied=applied)
+        raise failures[0]
     return applied
 
 
@@ -257,14 +275,17 @@ async def replay_key(database: Database, consumer: Consumer, topic: str, key: by
 
 
 async def replay_letter(database: Database, consumer: Consumer, letter_id: int) -> int:
-    """Replay the key of this letter, or the letter alone where it has no key."""
+    """Replay the key of this letter, or the letter alone where nothing waits behind it.
+
+    Raises Refused `dead_letter_unknown` or `dead_letter_resolved`, and what a reaction raises.
+    """
     letter = await show_dead_letter(database, consumer, letter_id)
+    _require_open(letter)
     if letter.key is not None and consumer.hold_back:
         return await replay_key(database, consumer, letter.place.topic, letter.key)
     async with database.transaction() as unit:
         letter = await _load(unit, consumer, letter_id)
-        if letter.status not in ("poison", "held"):
-            raise Refused("dead_letter_resolved", f"dead letter {letter_id} is {letter.status}")
+        _require_open(letter)
         await _apply(unit, consumer, letter)
         await _resolve(unit, [letter], "replayed", "")
         return 1
@@ -274,33 +295,54 @@ async def discard(database: Database, consumer: Consumer, letter_id: int, *, rea
     """Give one letter up for good: its event is claimed, so that it never takes effect.
 
     Returns whether its key still waits for a replay; with nothing left, the key is released.
+    Raises Refused `dead_letter_unknown` or `dead_letter_resolved`.
     """
+    letter = await show_dead_letter(database, consumer, letter_id)
+    scope = {"consumer": consumer.name, "topic": letter.place.topic, "key": letter.key}
     async with database.transaction() as unit:
+        # The key before its letters, as replay does: in another order they could deadlock.
+        await unit.connection.execute(LOCK_KEY, scope)
         letter = await _load(unit, consumer, letter_id)
-        if letter.status not in ("poison", "held"):
-            raise Refused("dead_letter_resolved", f"dead letter {letter_id} is {letter.status}")
+        _require_open(letter)
         if letter.event_id is not None:
             await claim(unit.connection, consumer.name, [letter.event_id])
-        await _resolve(unit, [letter], "discarded", f" | discarded: {reason}")
-        if letter.key is None:
+        await _resolve(unit, [letter], "discarded", f" | discarded: {_storable(reason)}")
+        if letter.key is None or not consumer.hold_back:
             return False
-        scope = {"consumer": consumer.name, "topic": letter.place.topic, "key": letter.key}
-        await unit.connection.execute(LOCK_KEY, scope)
         waiting = (await unit.connection.execute(OPEN_OF_KEY, scope)).all()
         if not waiting:
             await unit.connection.execute(UNBLOCK, scope)
         return bool(waiting)
 
 
+def _require_open(letter: DeadLetter) -> None:
+    if letter.status not in ("poison", "held"):
+        raise Refused("dead_letter_resolved", f"dead letter {letter.id} is {letter.status}")
+
+
 async def _apply(unit: Unit, consumer: Consumer, letter: DeadLetter) -> None:
-    record = receive(letter.place, letter.key, letter.headers, letter.body)
-    if record.malformed is not None:
-        raise record.malformed
-    assert record.message is not None
-    event_id = record.message.envelope.event_id
-    if await claim(unit.connection, consumer.name, [event_id]):
-        await consumer.reactions[type(record.message.body)](unit, [record.message])
-        await unit.flush()
+    try:
+        record = receive(letter.place, letter.key, letter.headers, letter.body)
+        if record.malformed is not None:
+            raise record.malformed
+        assert record.message is not None
+        event_id = record.message.envelope.event_id
+        if await claim(unit.connection, consumer.name, [event_id]):
+            await _react(unit, consumer, record.message)
+            await unit.flush()
+    except Exception as error:
+        # Which one of its key it was is what a person needs to know.
+        log.warning("replay_failed", dead_letter=letter.id, error=repr(error))
+        raise
+
+
+async def _react(unit: Unit, consumer: Consumer, message: Message[Event]) -> None:
+    reaction = consumer.reactions.get(type(message.body))
+    if reaction is None:
+        raise Refused(
+            "event_not_handled", f"{consumer.name} does not handle {message.body.type} any more"
+        )
+    await reaction(unit, [message])
 
 
 async def _resolve(unit: Unit, letters: Sequence[DeadLetter], status: str, remark: str) -> None:
