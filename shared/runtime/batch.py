@@ -143,7 +143,8 @@ class Batch:
         )
         held = [record for record in behind if record.event_id not in seen]
         await park_held(self._unit, self._consumer, held)
-        return [record for record in records if record not in held], held
+        places = {record.place for record in held}
+        return [record for record in records if record.place not in places], held
 
 
 def tries_allowed(error: Exception) -> int:

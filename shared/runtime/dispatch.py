@@ -32,7 +32,7 @@ from shared.runtime.metrics import (
     DISPATCH_RETRIES,
     DISPATCH_WHOLE_BATCH_FAILURES,
 )
-from shared.runtime.positions import Fenced, move_positions
+from shared.runtime.positions import Fenced, Partition, move_positions
 from shared.runtime.subscription import Subscription, Taken
 from shared.runtime.waiting import Stopping, unless_stopping, wait_for_any
 
@@ -43,7 +43,7 @@ FETCH_SECONDS = 0.2
 # Kafka's committed offsets serve lag tools only; they need not be fresher than this.
 COMMIT_SECONDS = 2.0
 COMMIT_WAIT_SECONDS = 2.0
-LAST_COMMIT_SECONDS = 0.5
+LAST_COMMIT_SECONDS = 0.3
 START_SECONDS = 20.0
 
 
@@ -71,6 +71,7 @@ class Dispatch:
         self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
         self._tries: dict[Place, int] = {}
         self._committed_at = float("-inf")
+        self._told_lag: set[Partition] = set()
         self.ready = False
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -84,7 +85,7 @@ class Dispatch:
                 await self._until_stopped(kafka, subscription, stopping)
             except Stopping:
                 return
-            except (KafkaError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - another client, from the stored positions
                 log.warning("kafka_failed", consumer=self._consumer.name, error=repr(error))
                 await wait_for_any(stopping, timeout_seconds=self._backoff.next())
             finally:
@@ -130,11 +131,11 @@ class Dispatch:
         await subscription.follow(stopping)
         self.ready = self.ready or subscription.has_joined
         taken = subscription.take(await self._fetch(kafka, stopping))
-        if not taken.records:
-            return
-        with subscription.busy():
-            all_done = await self._apply(subscription, taken)
-        await self._report_positions(subscription)
+        all_done = True
+        if taken.records:
+            with subscription.busy():
+                all_done = await self._apply(subscription, taken)
+        await self._report_positions(subscription, stopping)
         if not all_done:
             await self._pause(kafka, subscription, stopping)
 
@@ -202,16 +203,26 @@ class Dispatch:
                 await self._fetch(kafka, stopping)
         kafka.resume(*kafka.assignment())
 
-    async def _report_positions(self, subscription: Subscription) -> None:
+    async def _report_positions(self, subscription: Subscription, stopping: asyncio.Event) -> None:
+        """Also when nothing came: the last batch must not be told as a lag for ever."""
         now = time.monotonic()
         if now - self._committed_at < COMMIT_SECONDS:
             return
         self._committed_at = now
-        await subscription.commit_to_kafka(timeout_seconds=COMMIT_WAIT_SECONDS)
-        for (topic, partition), lag in subscription.lag().items():
+        await unless_stopping(
+            stopping, subscription.commit_to_kafka(timeout_seconds=COMMIT_WAIT_SECONDS)
+        )
+        self._tell_lag(subscription.lag())
+
+    def _tell_lag(self, lag: Mapping[Partition, int]) -> None:
+        for topic, number in self._told_lag - set(lag):
+            CONSUMER_LAG_RECORDS.remove(self._consumer.name, topic, str(number))
+        for (topic, number), records in lag.items():
             CONSUMER_LAG_RECORDS.labels(
-                consumer=self._consumer.name, topic=topic, partition=str(partition)
-            ).set(lag)
+                consumer=self._consumer.name, topic=topic, partition=str(number)
+            ).set(records)
+        # What another member reads now is told by that member.
+        self._told_lag = set(lag)
 
     def _count_failure(self, error: Exception) -> None:
         if isinstance(error, WholeBatchFailed):

@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
 # Together with the work before, a stop stays below two seconds.
-LEAVE_SECONDS = 1.0
-CANCEL_SECONDS = 0.3
+LEAVE_SECONDS = 0.9
+CANCEL_SECONDS = 0.2
 FAILURES = (KafkaError, OSError, TimeoutError)
 
 
