@@ -100,6 +100,9 @@ class Relay:
             return True
         async with self._database.transaction() as unit:
             held = await self._lease.take(unit.connection)
+            if not held:
+                # Else a former holder would tell its last figures for ever.
+                await self._measure(unit.connection)
         RELAY_LEASE_HELD.set(held)
         return held
 
