@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs keys compose-up compose-smoke compose-down
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-down
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,15 @@ fmt: setup ## put every file into shape
 
 docs: setup ## write the generated documents anew
 	@$(RUN) -m tests.generate
+
+# The locks hold what an existing lock holds, unless pyproject.toml asks for something else.
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: ## write all locks anew after a change in pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "There is no uv: install it (it is on PyPI) to write the locks." >&2; exit 2; }
+	$(UV_COMPILE) pyproject.toml --group devstack -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --group devstack --group dev -c requirements.lock -o requirements-dev.lock
+	for image in identity billing payment notifier sandbox entry; do \
+	  $(UV_COMPILE) --group pyproject.toml:$$image -c requirements.lock -o deploy/locks/$$image.lock || exit; done
 
 keys: setup ## make development keys for containers, once
 	@$(RUN) -m devstack.container_keys
