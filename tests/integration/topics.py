@@ -59,7 +59,14 @@ def read_all(bootstrap_servers: str, topic: str) -> list[Record]:
 def send(bootstrap_servers: str, records: Iterable[Record]) -> None:
     """Write records as they are; raises AssertionError unless all were acknowledged."""
     failures: list[object] = []
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "linger.ms": 5,
+            # Like the services: elsewhere a key's records would overtake each other.
+            "partitioner": "murmur2_random",
+        }
+    )
     for record in records:
         producer.produce(
             record.topic,
