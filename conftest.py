@@ -7,9 +7,15 @@ import hypothesis
 import pytest
 from redis.asyncio import Redis
 
-from shared.testing import infrastructure as servers
 from shared.testing.databases import Databases
-from shared.testing.infrastructure import Infrastructure, InfrastructureError
+from shared.testing.images import images
+from shared.testing.infrastructure import (
+    Decision,
+    Infrastructure,
+    InfrastructureError,
+    decide,
+    running_infrastructure,
+)
 from shared.testing.kafka_topics import KafkaTopics
 from shared.testing.redis_database import flush, leased_redis_database
 
@@ -20,23 +26,30 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("songhe")
 
 
-def pytest_configure() -> None:
+DECISION = pytest.StashKey[Decision]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     # Whoever stops a test run with SIGTERM wants its servers stopped, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def pytest_report_header() -> str:
     try:
-        return f"test infrastructure: {servers.description()}"
+        config.stash[DECISION] = decide(images=list(images().values()))
     except InfrastructureError as error:
         raise pytest.UsageError(str(error)) from None
 
 
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"test infrastructure: {config.stash[DECISION]}"
+
+
 @pytest.fixture(scope="session")
-def infrastructure() -> Iterator[Infrastructure]:
+def infrastructure(pytestconfig: pytest.Config) -> Iterator[Infrastructure]:
     """PostgreSQL, Redis and Kafka; started by the first test that asks for them."""
-    with servers.running_infrastructure() as running:
-        yield running
+    try:
+        with running_infrastructure(pytestconfig.stash[DECISION]) as running:
+            yield running
+    except InfrastructureError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ LOG_SETTINGS = Path(__file__).with_name("kafka-log4j2.properties")
 FORMAT_SECONDS = 60.0
 PROBE_SECONDS = 2.0
 # One node on a small machine: the broker itself needs about 100 MiB of this heap.
-MEMORY = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
+HEAP = "-Xmx384m"
+JVM_OPTIONS = ["-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"]
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -135,4 +136,4 @@ def _java(jars: Sequence[Path], main_class: str, *arguments: str) -> list[str]:
     java = Path(package.origin).parent / "java-runtime" / "bin" / "java"
     class_path = ":".join(str(jar) for jar in jars)
     log = f"-Dlog4j2.configurationFile={LOG_SETTINGS}"
-    return [str(java), *MEMORY, log, "-cp", class_path, main_class, *arguments]
+    return [str(java), HEAP, *JVM_OPTIONS, log, "-cp", class_path, main_class, *arguments]

@@ -11,19 +11,18 @@ from devstack.processes import Program
 
 PROBE_SECONDS = 1.0
 
+SETTINGS = {
+    "save": "",
+    "appendonly": "no",
+    # Full means an error that callers answer with 503, never a silently lost limit
+    "maxmemory": "128mb",
+    "maxmemory-policy": "noeviction",
+}
+
 
 def program(folder: Path, port: int, *, environment: Mapping[str, str]) -> Program:
     """The server on this port."""
-    settings = {
-        "port": str(port),
-        "bind": "127.0.0.1",
-        "dir": str(folder),
-        "save": "",
-        "appendonly": "no",
-        # Full means an error that callers answer with 503, never a silently lost limit
-        "maxmemory": "128mb",
-        "maxmemory-policy": "noeviction",
-    }
+    settings = {**SETTINGS, "port": str(port), "bind": "127.0.0.1", "dir": str(folder)}
     return Program(
         name="redis",
         argv=[

@@ -1,11 +1,12 @@
-"""Real PostgreSQL, Redis and Kafka for tests: a devstack of the session's own, or given servers.
+"""Real PostgreSQL, Redis and Kafka for tests: containers, a devstack, or given servers.
 
-`SONGHE_TEST_INFRA` chooses: `devstack` (default) or `external` with `SONGHE_TEST_POSTGRES_URL`
-(a superuser's `postgresql://…`), `SONGHE_TEST_REDIS_URL` and `SONGHE_TEST_KAFKA` (host:port).
+`SONGHE_TEST_INFRA` chooses: `containers`, `devstack`, or `external` with
+`SONGHE_TEST_POSTGRES_URL` (a superuser's `postgresql://…`), `SONGHE_TEST_REDIS_URL` and
+`SONGHE_TEST_KAFKA` (host:port). Unset: containers where an engine has their images.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 import psutil
 
 from devstack.stack import Stack, default_state_dir
+from shared.testing.engine import Engine, NoEngine, find_engine
 
 CHOICE = "SONGHE_TEST_INFRA"
+KINDS = ("containers", "devstack", "external")
 GIVEN = ("SONGHE_TEST_POSTGRES_URL", "SONGHE_TEST_REDIS_URL", "SONGHE_TEST_KAFKA")
 FOLDER_PREFIX = "test-"
 
@@ -32,28 +35,75 @@ class InfrastructureError(Exception):
     """The settings for the test infrastructure are wrong; one sentence."""
 
 
-def choice() -> str:
-    """`devstack` or `external`. Raises InfrastructureError for anything else."""
-    chosen = os.environ.get(CHOICE) or "devstack"
-    if chosen not in ("devstack", "external"):
-        raise InfrastructureError(f"{CHOICE} is {chosen!r}; it may be devstack or external.")
-    return chosen
+@dataclass(frozen=True)
+class Decision:
+    """Which of KINDS a session takes; `reason` fits behind `because`."""
+
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        what = {
+            "containers": "containers",
+            "devstack": "a devstack of this session's own",
+            "external": "servers that already run",
+        }
+        return f"{what[self.kind]}, because {self.reason}"
 
 
-def description() -> str:
-    """Which infrastructure tests get and why, for the first lines of a test run."""
-    reason = f"{CHOICE} says so" if os.environ.get(CHOICE) else f"{CHOICE} is not set"
-    if choice() == "external":
-        return f"servers that already run, because {reason}"
-    return f"a devstack of this session's own, because {reason}"
+def decide(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    images: Sequence[str],
+    engine: Callable[[], Engine] = find_engine,
+) -> Decision:
+    """What the setting says, else what is possible here. Raises InfrastructureError.
+
+    Nothing is pulled: containers need all of `images` to be here already.
+    """
+    wanted = environment.get(CHOICE) or None
+    if wanted not in (None, *KINDS):
+        raise InfrastructureError(f"{CHOICE} is {wanted!r}; it may be {_or(KINDS)}.")
+    if wanted in ("devstack", "external"):
+        return Decision(wanted, f"{CHOICE} says so")
+    try:
+        missing = engine().missing(images)
+    except NoEngine as error:
+        if wanted:
+            raise InfrastructureError(f"{CHOICE}=containers, but {error}.") from None
+        return Decision("devstack", str(error))
+    if missing and wanted:
+        commands = " && ".join(f"docker pull {image}" for image in missing)
+        raise InfrastructureError(
+            f"{CHOICE}=containers, but the engine has no {_or(missing)}: run `{commands}`."
+        )
+    if missing:
+        return Decision("devstack", f"the engine has no {_or(missing)}")
+    has = f"a Docker engine answers and has {', '.join(images)}"
+    return Decision("containers", f"{CHOICE} says so" if wanted else has)
+
+
+def _or(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]
 
 
 @contextmanager
-def running_infrastructure() -> Iterator[Infrastructure]:
+def running_infrastructure(decision: Decision) -> Iterator[Infrastructure]:
     """The infrastructure of one test session; what it started, it stops and deletes."""
-    if choice() == "external":
+    if decision.kind == "external":
         yield _given()
-        return
+    elif decision.kind == "containers":
+        from shared.testing import containers
+
+        with containers.running_containers() as running:
+            yield running
+    else:
+        with _running_devstack() as running:
+            yield running
+
+
+@contextmanager
+def _running_devstack() -> Iterator[Infrastructure]:
     remove_orphans()
     stack = Stack(_folder() / f"{FOLDER_PREFIX}{os.getpid()}")
     try:

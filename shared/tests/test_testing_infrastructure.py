@@ -15,8 +15,6 @@ from shared.testing.databases import Databases
 from shared.testing.eventually import eventually
 from shared.testing.infrastructure import (
     Infrastructure,
-    InfrastructureError,
-    description,
     remove_orphans,
 )
 
@@ -64,13 +62,6 @@ def test_a_topic_has_the_partitions_that_were_asked_for(
 
     admin = AdminClient({"bootstrap.servers": infrastructure.kafka})
     assert len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 3
-
-
-def test_an_unknown_infrastructure_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SONGHE_TEST_INFRA", "cloud")
-
-    with pytest.raises(InfrastructureError, match="may be devstack or external"):
-        description()
 
 
 def test_what_a_killed_session_left_is_removed(
