@@ -1,5 +1,7 @@
 """Development keys and passwords: made at first start, readable by the owner only, never shared.
 
+Each one says that it was made for development, so that production can refuse it.
+
 `<state>/keys/` holds
   services/<service>.pem           what a service signs its calls to another with (ES256)
   callers/<service>/<caller>.pem   the public keys of the callers that this service accepts
@@ -16,6 +18,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from shared.runtime.key_files import DEVELOPMENT_MARK
+from shared.runtime.settings import DEVELOPMENT_PASSWORD_PREFIX
 
 SERVICES = ("identity", "billing", "payment", "notifier")
 # Who may call the internal endpoints of whom.
@@ -47,7 +52,8 @@ def password(folder: Path, role: str) -> str:
     """The database password of a role, made when first asked for."""
     path = folder / "passwords" / role
     if not path.exists():
-        _write_new(path, secrets.token_urlsafe(24).encode())
+        password = DEVELOPMENT_PASSWORD_PREFIX + secrets.token_urlsafe(24)
+        _write_new(path, password.encode())
     return path.read_text()
 
 
@@ -60,19 +66,19 @@ def _private_key(path: Path) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    _write_new(path, pem)
+    _write_new(path, DEVELOPMENT_MARK + pem)
 
 
 def _public(path: Path) -> bytes:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    return key.public_key().public_bytes(
+    return DEVELOPMENT_MARK + key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
 def _secret(path: Path) -> None:
     if not path.exists():
-        _write_new(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)))
+        _write_new(path, DEVELOPMENT_MARK + base64.b64encode(secrets.token_bytes(KEY_BYTES)))
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -22,6 +22,8 @@ SECRET_BYTES = 32
 # 32 random bytes have fewer than 16 different values once in 10^20 keys: a placeholder has.
 SECRET_DIFFERENT_BYTES_MIN = 16
 FILE_BYTES_MAX = 64 * 1024
+# What development tools write above every key they make; production refuses such a file.
+DEVELOPMENT_MARK = b"# Songhe development key: production refuses it\n"
 # A rotated key is seen after this time; the folder is not listed for every request.
 CHECK_SECONDS = 1.0
 
@@ -97,9 +99,15 @@ def read_secret(path: Path) -> bytes:
     return parse_secret(read_file(path), name=str(path))
 
 
+def is_made_for_development(path: Path) -> bool:
+    """Whether this file, or any file of this folder, carries the mark of development keys."""
+    files = [path] if path.is_file() else [file for file in path.glob("*") if file.is_file()]
+    return any(read_file(file).startswith(DEVELOPMENT_MARK) for file in files)
+
+
 def parse_secret(content: bytes, *, name: str) -> bytes:
     try:
-        secret = base64.b64decode(content.strip(), validate=True)
+        secret = base64.b64decode(content.removeprefix(DEVELOPMENT_MARK).strip(), validate=True)
     except (binascii.Error, ValueError):
         raise KeyFileError(f"{name} is not base64") from None
     if len(secret) != SECRET_BYTES:

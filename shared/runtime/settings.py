@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.runtime.key_files import (
     KeyFileError,
+    is_made_for_development,
     parse_public_keys,
     parse_secret,
     parse_signing_key,
@@ -26,6 +27,8 @@ from shared.runtime.key_files import (
 ENV_PREFIX = "SONGHE_"
 EXIT_WRONG_USE = 2
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "password", "postgres", "admin")
+# How the passwords begin that development tools make.
+DEVELOPMENT_PASSWORD_PREFIX = "development-"
 
 
 class SettingsError(Exception):
@@ -151,12 +154,22 @@ class ServiceSettings(BaseSettings):
 
     def production_faults(self) -> Iterable[str]:
         """Sentences about what must not be so in production, each naming its variable."""
-        password = urlsplit(self.database_url.get_secret_value()).password or ""
-        if any(word in password.lower() for word in PLACEHOLDERS):
-            yield f"{variable('database_url')} holds a placeholder password."
+        for name, value in self:
+            if isinstance(value, SecretStr):
+                yield from _password_faults(variable(name), value)
+            elif isinstance(value, Path) and is_made_for_development(value):
+                yield f"{variable(name)} holds a key that was made for development."
         for name in self.https_in_production:
             if not str(getattr(self, name)).startswith("https://"):
                 yield f"{variable(name)} must be an https:// address in production."
+
+
+def _password_faults(name: str, url: SecretStr) -> Iterable[str]:
+    password = (urlsplit(url.get_secret_value()).password or "").lower()
+    if password.startswith(DEVELOPMENT_PASSWORD_PREFIX):
+        yield f"{name} holds a password that was made for development."
+    elif any(word in password for word in PLACEHOLDERS):
+        yield f"{name} holds a placeholder password."
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
