@@ -7,7 +7,9 @@ never forwards an internal endpoint.
 import asyncio
 import json
 import signal
+import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -20,11 +22,17 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from devstack.entry_paths import SERVICES, service_of
+from shared.runtime.draining import DrainingServer
 from shared.runtime.settings import HttpUrl, Port, load_settings
 
 BODY_LIMIT_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
 CONNECT_SECONDS = 2.0
+# A service that is being restarted is back by then; nothing was sent to it yet.
+PATIENCE_SECONDS = 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.5
+# More than this many do not wait for services that are away.
+PATIENT_MAX = 200
 # Live streams send a heartbeat every 15 s; a service that is silent for this long is gone.
 SILENCE_SECONDS = 60.0
 CONNECTIONS_MAX = 500
@@ -62,12 +70,22 @@ class EntrySettings(BaseSettings):
 
 
 class Entry:
-    """The ASGI application. `transport` speaks to the services; who made it closes it."""
+    """The ASGI application. `transport` speaks to the services; who made it closes it.
+
+    For `patience_seconds` it tries again to connect to a service that does not listen. What may
+    have been sent is never sent again: not every request may be done twice.
+    """
 
     def __init__(
-        self, services: Mapping[str, httpx2.URL], transport: httpx2.AsyncBaseTransport
+        self,
+        services: Mapping[str, httpx2.URL],
+        transport: httpx2.AsyncBaseTransport,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._services = services
+        self._patience_seconds = patience_seconds
+        self._patient = 0
         # A transport, not a client: no cookies kept, no redirects followed, no headers added
         self._transport = transport
 
@@ -91,8 +109,8 @@ class Entry:
         scope = request.scope
         service = service_of(scope["raw_path"]) or ""
         try:
-            upstream = await self._transport.handle_async_request(
-                _request_for(self._services[service], request, body)
+            upstream = await self._send(
+                _request_for(self._services[service], request, body), request
             )
         except httpx2.InvalidURL:
             answer = _problem(400, "malformed_request", "The request cannot be read.")
@@ -107,6 +125,27 @@ class Entry:
             await response(scope, request.receive, send)
         finally:
             await upstream.aclose()
+
+    async def _send(self, message: httpx2.Request, request: Request) -> httpx2.Response:
+        deadline = time.monotonic() + self._patience_seconds
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._transport.handle_async_request(message)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+                if time.monotonic() + pause > deadline or self._patient >= PATIENT_MAX:
+                    raise
+            await self._pause(pause)
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        self._patient += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._patient -= 1
 
 
 def _own_answer(request: Request) -> Response | None:
@@ -213,8 +252,8 @@ def _problem(
     return Response(json.dumps(document), status, headers, "application/problem+json")
 
 
-class EntryServer(uvicorn.Server):
-    """uvicorn that ends with exit code 0 after SIGTERM."""
+class EntryServer(DrainingServer):
+    """Ends with exit code 0 after SIGTERM."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -234,13 +273,13 @@ async def serve(settings: EntrySettings) -> None:
     limits = httpx2.Limits(
         max_connections=CONNECTIONS_MAX,
         max_keepalive_connections=50,
-        keepalive_expiry=2.0,  # the services close idle connections after 5 s: always be first
+        # The services close idle connections after 5 s, when they stop after 2.5 s: be first
+        keepalive_expiry=2.0,
     )
     async with httpx2.AsyncHTTPTransport(trust_env=False, limits=limits) as transport:
         config = uvicorn.Config(
             Entry(settings.services, transport),
-            host=settings.entry_http_host,
-            port=settings.entry_http_port,
+            http="h11",
             lifespan="off",
             log_level="warning",
             access_log=False,  # addresses and queries are nobody's business
@@ -250,7 +289,18 @@ async def serve(settings: EntrySettings) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        await EntryServer(config).serve()
+        address = (settings.entry_http_host, settings.entry_http_port)
+        with _listen(*address) as listening:
+            await EntryServer(config).serve(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        sys.stderr.write(f"The entry cannot listen on {host}:{port}: {error.strerror}.\n")
+        raise SystemExit(1) from None
 
 
 def main() -> int:

@@ -63,13 +63,13 @@ class Door:
 
 
 @asynccontextmanager
-async def serving(application: ASGIApp) -> AsyncIterator[str]:
+async def serving(application: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     """The address of a server that runs as long as the block."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         config = uvicorn.Config(
-            application, lifespan="off", log_level="critical", proxy_headers=False
+            application, http="h11", lifespan="off", log_level="critical", proxy_headers=False
         )
-        server = EntryServer(config)
+        server = EntryServer(config, drain_seconds=0)
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]))
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -82,7 +82,8 @@ async def door() -> AsyncIterator[Door]:
     async with serving(upstream) as behind, httpx2.AsyncHTTPTransport(trust_env=False) as transport:
         services = {name: httpx2.URL(behind) for name in ("identity", "billing", "payment")}
         services["notifier"] = httpx2.URL(f"http://127.0.0.1:{a_silent_port()}")
-        async with serving(Entry(services, transport)) as front:
+        entry = Entry(services, transport, patience_seconds=0.2)
+        async with serving(entry) as front:
             yield Door(front, upstream)
             upstream.release.set()
 
@@ -190,6 +191,48 @@ async def test_a_service_that_is_down_is_told_as_such(door: Door, http: httpx2.A
     assert (answer.status_code, answer.json()["code"]) == (503, "upstream_unavailable")
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_request_waits_for_a_service_that_is_being_restarted(
+    http: httpx2.AsyncClient,
+) -> None:
+    upstream, port = Upstream(), a_silent_port()
+    services = {"billing": httpx2.URL(f"http://127.0.0.1:{port}")}
+    async with (
+        httpx2.AsyncHTTPTransport(trust_env=False) as transport,
+        serving(Entry(services, transport)) as front,
+    ):
+        asking = asyncio.create_task(http.post(f"{front}/billing/v1/x", content=b"1"))
+        await asyncio.sleep(0.3)  # as long as a service is away
+        assert not asking.done()
+        async with serving(upstream, port=port):
+            answer = await asking
+
+    assert answer.status_code == 201
+    assert [body for _, _, _, body in upstream.requests] == [b"1"]
+
+
+async def test_a_request_that_may_have_been_done_is_not_sent_again(
+    http: httpx2.AsyncClient,
+) -> None:
+    received = 0
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reader.readuntil(b"\r\n\r\n")
+        received += 1
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    services = {"identity": httpx2.URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")}
+    async with (
+        server,
+        httpx2.AsyncHTTPTransport(trust_env=False) as transport,
+        serving(Entry(services, transport)) as front,
+    ):
+        answer = await http.post(f"{front}/identity/v1/sms-codes", content=b"1")
+
+    assert (answer.status_code, received) == (502, 1)
 
 
 @pytest.mark.parametrize("kind", ["live", "ready"])

@@ -1,6 +1,7 @@
 """uvicorn as a Component: no signal handlers of its own, and an end within its deadline."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,21 +10,38 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
-# Below the grace of the process, so that pools close in time; streams end by themselves.
-GRACEFUL_SECONDS = 8
+from shared.kernel.errors import SongheError
+from shared.runtime.draining import DRAIN_SECONDS, DrainingServer
+
+# With the draining before it below the grace of the process, so that pools close in time;
+# streams end by themselves.
+GRACEFUL_SECONDS = 6
+
+
+class CannotListen(SongheError):
+    """The port is in use, or not ours to use; one sentence."""
 
 
 class HttpServer:
-    """Serves `app` until it is told to stop; requests in flight may finish."""
+    """Serves `app` until it is told to stop; requests in flight and on their way may finish."""
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, name: str, lifespan: Literal["on", "off"]
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        name: str,
+        lifespan: Literal["on", "off"],
+        drain_seconds: float,
     ) -> None:
         self.name = name
         self.port = port
         self._host = host
+        self._drain_seconds = drain_seconds
         self._config = uvicorn.Config(
             app,
+            http="h11",
             access_log=False,
             log_config=None,
             lifespan=lifespan,
@@ -36,7 +54,7 @@ class HttpServer:
     async def run(self, stopping: asyncio.Event) -> None:
         listening = _listen(self._host, self.port)
         self.port = listening.getsockname()[1]
-        server = _Server(self._config)
+        server = _Server(self._config, drain_seconds=self._drain_seconds)
         serving = asyncio.create_task(_serve(server, listening))
         stopped = asyncio.create_task(stopping.wait())
         try:
@@ -55,12 +73,16 @@ def serve(
     *,
     name: str = "http",
     lifespan: Literal["on", "off"] = "on",
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> HttpServer:
-    """The application as a Component; port 0 takes a free one, told by `.port` once it runs."""
-    return HttpServer(app, host, port, name=name, lifespan=lifespan)
+    """The application as a Component; port 0 takes a free one, told by `.port` once it runs.
+
+    For `drain_seconds` at most it waits until its clients have let go of idle connections.
+    """
+    return HttpServer(app, host, port, name=name, lifespan=lifespan, drain_seconds=drain_seconds)
 
 
-class _Server(uvicorn.Server):
+class _Server(DrainingServer):
     """Signals belong to the process, not to one of its servers."""
 
     @contextmanager
@@ -77,4 +99,8 @@ async def _serve(server: _Server, listening: socket.socket) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise CannotListen(f"Port {port} of {host} cannot be used: {reason}.") from None

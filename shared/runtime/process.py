@@ -1,5 +1,6 @@
 """The life of one process: components run side by side and stop one after the other.
 
+They start once the process could be ready: without its tables each would only fail in its own way.
 SIGTERM or SIGINT: not ready any more, then each component in list order, then the pools.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import structlog
 import uvloop
 
+from shared.kernel.errors import SongheError
 from shared.runtime import metrics
 from shared.runtime.health import Health, operations_app
 from shared.runtime.http_server import serve
@@ -20,6 +22,7 @@ from shared.runtime.settings import Address
 EXIT_OK = 0
 EXIT_FAILED = 1
 HEARTBEAT_SECONDS = 0.5
+START_POLL_SECONDS = 0.5
 CLOSING_DEADLINE_SECONDS = 5.0
 # A cancelled component gets this long for its own `finally`.
 CANCEL_DEADLINE_SECONDS = 1.0
@@ -60,10 +63,12 @@ async def run_process(
     health = health or Health()
     signals = _Signals()
     servers = [_Running(component) for component in _operations(health, operations)]
-    parts = [_Running(component) for component in components]
+    parts: list[_Running] = []
     heart = asyncio.create_task(_beat(health), name="heartbeat")
     try:
-        await signals.wait_for_first([heart, *(part.task for part in servers + parts)])
+        if await _could_be_ready(health, signals, [heart, *(part.task for part in servers)]):
+            parts = [_Running(component) for component in components]
+            await signals.wait_for_first([heart, *(part.task for part in servers + parts)])
         failed = any([part.has_ended_badly() for part in servers + parts])
         health.drain()
         failed |= await _stop(parts, grace_seconds, signals)
@@ -73,6 +78,17 @@ async def run_process(
         heart.cancel()
     log.info("process_stopped", failed=failed)
     return EXIT_FAILED if failed else EXIT_OK
+
+
+async def _could_be_ready(
+    health: Health, signals: "_Signals", others: Sequence[asyncio.Task[None]]
+) -> bool:
+    """Wait for it; False when the process is told to stop first, or one of the tasks ended."""
+    while await health.faults():
+        await _first_of(signals.first, others, timeout=START_POLL_SECONDS)
+        if signals.first.is_set() or any(task.done() for task in others):
+            return False
+    return True
 
 
 class _Signals:
@@ -108,7 +124,9 @@ class _Running:
             return False
         self._is_reported = True
         error = None if self.task.cancelled() else self.task.exception()
-        if error is not None:
+        if isinstance(error, SongheError):
+            log.error("component_failed", component=self.name, error=str(error))
+        elif error is not None:
             log.error("component_failed", component=self.name, exc_info=error)
         elif not self.stopping.is_set():
             log.error("component_ended", component=self.name)
@@ -132,7 +150,10 @@ def _operations(health: Health, address: Address | None) -> list[Component]:
     if address is None:
         return []
     app = operations_app(health)
-    return [serve(app, address.host, address.port, name="operations", lifespan="off")]
+    # A scrape that fails is scraped again: nobody waits for its connection
+    return [
+        serve(app, address.host, address.port, name="operations", lifespan="off", drain_seconds=0)
+    ]
 
 
 async def _stop(parts: Sequence[_Running], seconds: float, signals: _Signals) -> bool:

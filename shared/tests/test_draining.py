@@ -1,0 +1,101 @@
+"""A server that stops fails no request that was sent: not on old connections, not on new ones."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
+
+import httpx2
+
+from shared.tests.test_process import DEADLINE_SECONDS, demo_process
+
+CLIENTS = 8
+
+
+def test_an_idle_connection_may_be_used_once_more_and_is_told_to_close() -> None:
+    with demo_process() as running, httpx2.Client(trust_env=False) as client:
+        url = f"{running.url}/demo/v1/openapi.json"
+        before = client.get(url)
+
+        running.terminate()
+        after = client.get(url)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while "connection" not in after.headers and time.monotonic() < deadline:
+            after = client.get(url)  # the signal takes a moment to arrive
+
+        assert "connection" not in before.headers
+        assert (after.status_code, after.headers["connection"]) == (200, "close")
+        assert running.exit_code() == 0
+
+
+def test_the_answer_to_a_request_in_flight_is_the_last_on_its_connection() -> None:
+    with demo_process() as running, httpx2.Client(trust_env=False) as client:
+        answers: list[httpx2.Response] = []
+        url = f"{running.url}/demo/v1/slow"
+        asking = Thread(target=lambda: answers.append(client.get(url)))
+        asking.start()
+        running.wait_for("slow request begun")
+
+        running.terminate()
+
+        asking.join(DEADLINE_SECONDS)
+        assert answers[0].headers["connection"] == "close"
+        assert running.exit_code() == 0
+
+
+def test_an_idle_connection_that_nobody_uses_does_not_hold_up_the_end() -> None:
+    with demo_process() as running, httpx2.Client(trust_env=False) as client:
+        client.get(f"{running.url}/demo/v1/openapi.json")
+        began = time.monotonic()
+
+        running.terminate()
+
+        assert running.exit_code() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_under_load_every_request_is_answered_or_was_never_sent() -> None:
+    with demo_process() as running:
+        url = f"{running.url}/demo/v1/openapi.json"
+        gone = Event()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            kept = [pool.submit(_ask, url, gone, keeping=True) for _ in range(CLIENTS // 2)]
+            fresh = [pool.submit(_ask, url, gone, keeping=False) for _ in range(CLIENTS // 2)]
+            time.sleep(0.3)  # some load before
+            running.terminate()
+            code = running.exit_code()
+            gone.set()
+        outcomes = [outcome for client in kept + fresh for outcome in client.result()]
+
+    assert code == 0
+    assert outcomes.count("answered") > 50
+    assert [outcome for outcome in outcomes if outcome not in ("answered", "refused")] == []
+
+
+def _ask(url: str, gone: Event, *, keeping: bool) -> list[str]:
+    """Ask until the server is gone, over one connection after the other or over a kept one."""
+    outcomes = []
+    with httpx2.Client(trust_env=False, timeout=DEADLINE_SECONDS) as kept:
+        while not gone.is_set():
+            get: Callable[[str], httpx2.Response] = kept.get if keeping else _get_alone
+            outcomes.append(_outcome(get, url))
+            if outcomes[-1] == "refused":
+                time.sleep(0.01)
+    return outcomes
+
+
+def _get_alone(url: str) -> httpx2.Response:
+    with httpx2.Client(trust_env=False, timeout=DEADLINE_SECONDS, headers=NO_KEEPING) as client:
+        return client.get(url)
+
+
+def _outcome(get: Callable[[str], httpx2.Response], url: str) -> str:
+    try:
+        return "answered" if get(url).status_code == 200 else "wrong"
+    except httpx2.ConnectError:
+        return "refused"
+    except httpx2.TransportError as error:
+        return repr(error)
+
+
+NO_KEEPING = {"Connection": "close"}
