@@ -97,7 +97,7 @@ async def worker(settings: BillingSettings) -> int:
         ],
         closing=[database.close, relay_database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=service_health(database, service=SERVICE),
+        health=service_health(database, service=SERVICE, watched=[dispatch, relay]),
         operations=settings.metrics_address(),
     )
 

@@ -90,18 +90,20 @@ async def worker(settings: NotifierSettings) -> int:
         ended=partial(_count_end, clock),
     )
     reactions = consumer(settings)
+    kafka = settings.kafka_bootstrap_servers
+    dispatch = Dispatch(database, reactions, bootstrap_servers=kafka)
     cleaning = housekeeping.Housekeeping(database, clock)
     gauges = housekeeping.Gauges(database, consumer=reactions.name)
     return await run_process(
         [
-            Dispatch(database, reactions, bootstrap_servers=settings.kafka_bootstrap_servers),
+            dispatch,
             DueLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
         ],
         closing=[contacts.close, provider.close, redis.aclose, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=service_health(database, service=SERVICE),
+        health=service_health(database, service=SERVICE, watched=[dispatch]),
         operations=settings.metrics_address(),
     )
 

@@ -143,6 +143,7 @@ async def worker(settings: PaymentSettings) -> int:
     loops = compose_loops(database, {SANDBOX_DIRECT.id: sandbox}, settings, clock)
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers
+    dispatch = Dispatch(database, reactions, bootstrap_servers=kafka)
     relay = Relay(relay_database, bootstrap_servers=kafka)
     database.on_outbox_commit(relay.wake)
     cleaning = housekeeping.Housekeeping(database, clock)
@@ -150,7 +151,7 @@ async def worker(settings: PaymentSettings) -> int:
     own_gauges = PaymentGauges(database)
     return await run_process(
         [
-            Dispatch(database, reactions, bootstrap_servers=kafka),
+            dispatch,
             *loops,
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
@@ -159,7 +160,7 @@ async def worker(settings: PaymentSettings) -> int:
         ],
         closing=[client.aclose, database.close, relay_database.close],
         grace_seconds=settings.shutdown_grace_seconds,
-        health=service_health(database, service=SERVICE),
+        health=service_health(database, service=SERVICE, watched=[dispatch, relay]),
         operations=settings.metrics_address(),
     )
 

@@ -34,6 +34,7 @@ from shared.runtime.metrics import (
 )
 from shared.runtime.positions import Fenced, Partition, move_positions
 from shared.runtime.subscription import Subscription, Taken
+from shared.runtime.topics import WrongPartitions, require_partitions
 from shared.runtime.waiting import Stopping, unless_stopping, wait_for_any
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,8 @@ class Dispatch:
         self._committed_at = float("-inf")
         self._told_lag: set[Partition] = set()
         self.ready = False
+        # Why nothing is read until a person mends it; readiness tells.
+        self.fault: Exception | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connect again for as long as it takes; a lost broker is no reason to end."""
@@ -86,6 +89,7 @@ class Dispatch:
             except Stopping:
                 return
             except Exception as error:  # noqa: BLE001 - another client, from the stored positions
+                self.fault = error if isinstance(error, WrongPartitions) else None
                 log.warning("kafka_failed", consumer=self._consumer.name, error=repr(error))
                 await wait_for_any(stopping, timeout_seconds=self._backoff.next())
             finally:
@@ -119,7 +123,7 @@ class Dispatch:
                 log.warning("fenced", consumer=self._consumer.name, error=str(error))
                 subscription.forget()
                 continue
-            except (KafkaError, Stopping):
+            except (KafkaError, Stopping, WrongPartitions):
                 raise
             except Exception as error:  # noqa: BLE001 - nothing was committed: try again, loudly
                 self._count_failure(error)
@@ -128,6 +132,7 @@ class Dispatch:
     async def _one_batch(
         self, kafka: AIOKafkaConsumer, subscription: Subscription, stopping: asyncio.Event
     ) -> None:
+        self._require_partitions(kafka)
         await subscription.follow(stopping)
         self.ready = self.ready or subscription.has_joined
         taken = subscription.take(await self._fetch(kafka, stopping))
@@ -138,6 +143,13 @@ class Dispatch:
         await self._report_positions(subscription, stopping)
         if not all_done:
             await self._pause(kafka, subscription, stopping)
+
+    def _require_partitions(self, kafka: AIOKafkaConsumer) -> None:
+        for topic in self._consumer.topics:
+            # None as long as the broker has not told.
+            if (partitions := kafka.partitions_for_topic(topic)) is not None:
+                require_partitions(topic, len(partitions))
+        self.fault = None
 
     async def _fetch(
         self, kafka: AIOKafkaConsumer, stopping: asyncio.Event

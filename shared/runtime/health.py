@@ -6,22 +6,24 @@ Live never asks a dependency: a broker that is down must not restart every proce
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import exc, text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.kernel.errors import SongheError
 from shared.runtime import metrics
-from shared.runtime.database import Database
+from shared.runtime.database import Database, is_transient, sqlstate
 from shared.runtime.migrations import head_revision, migrations_of
 
 HEARTBEAT_AGE_MAX_SECONDS = 30.0
 CHECK_DEADLINE_SECONDS = 0.5
 # Many probes, few questions to the database.
 CACHE_SECONDS = 2.0
+UNDEFINED_TABLE = "42P01"
 
 Check = Callable[[], Awaitable[None]]
 
@@ -65,37 +67,79 @@ class Health:
             if time.monotonic() - self._checked_at >= CACHE_SECONDS:
                 names = list(self.ready_checks)
                 found = await asyncio.gather(*(self._check(name) for name in names))
-                self._faults = {
-                    name: fault for name, fault in zip(names, found, strict=True) if fault
-                }
+                self._tell({name: fault for name, fault in zip(names, found, strict=True) if fault})
                 self._checked_at = time.monotonic()
         return self._faults
+
+    def _tell(self, faults: dict[str, str]) -> None:
+        """One line when it begins, changes or ends; not one for every probe."""
+        if faults != self._faults:
+            if faults:
+                log.warning("not_ready", **faults)
+            else:
+                log.info("ready_again")
+        self._faults = faults
 
     async def _check(self, name: str) -> str | None:
         try:
             async with asyncio.timeout(CHECK_DEADLINE_SECONDS):
                 await self.ready_checks[name]()
         except TimeoutError:
-            return "no answer in time"
+            return f"The {name} did not answer in time."
+        except SongheError as error:
+            return str(error)
         except Exception as error:
-            log.debug("not_ready", check=name, exc_info=True)
-            return type(error).__name__
+            log.debug("check_failed", check=name, exc_info=True)
+            return _sentence(name, error)
         return None
 
 
-class SchemaOutdated(Exception):
-    """The database has an older migration than this code expects."""
+class NotReady(SongheError):
+    """One sentence: why this process cannot do its work now."""
 
 
-def service_health(database: Database, *, service: str) -> Health:
-    """Ready while the database answers and has the schema that this code was written for."""
+class Watched(Protocol):
+    """A component that knows what keeps it from working until a person mends it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fault(self) -> Exception | None: ...
+
+
+def service_health(database: Database, *, service: str, watched: Sequence[Watched] = ()) -> Health:
+    """Ready while the database answers, has the schema that this code needs, and no part of
+    `watched` has a fault. Kafka down is none: the outbox waits.
+    """
     revision = head_revision(migrations_of(service))
     return Health(
         ready_checks={
             "database": database_check(database),
             "schema": schema_check(database, revision, service=service),
+            **{part.name: _fault_check(part) for part in watched},
         }
     )
+
+
+def _fault_check(part: Watched) -> Check:
+    async def check() -> None:
+        if part.fault is not None:
+            raise part.fault
+
+    return check
+
+
+def _sentence(name: str, error: Exception) -> str:
+    state = sqlstate(error) if isinstance(error, exc.DBAPIError) else None
+    found = state or getattr(error, "sqlstate", None)
+    if found in ("28P01", "28000"):
+        return f"The {name} refuses the role or its password."
+    if found in ("3D000", "42501"):
+        return f"The {name} does not exist, or this role may not enter it."
+    if is_transient(error):
+        return f"The {name} does not answer."
+    return f"The {name} cannot be asked ({type(error).__name__})."
 
 
 def database_check(database: Database) -> Check:
@@ -112,6 +156,7 @@ def schema_check(database: Database, expected: str, *, service: str) -> Check:
     """Ready once the database has the migration `expected` or a later one.
 
     Revisions are numbered in order (`0001`, `0002`): a newer database still serves older code.
+    The check raises NotReady.
     """
     is_known = False
 
@@ -119,14 +164,30 @@ def schema_check(database: Database, expected: str, *, service: str) -> Check:
         nonlocal is_known
         if is_known:
             return
-        async with database.engine.connect() as connection:
-            found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if found is None or found < expected:
-            raise SchemaOutdated
+        found = await _revision_of(database)
+        if found is None:
+            raise NotReady("The database has no tables yet: run migrate.")
+        if found < expected:
+            raise NotReady(
+                f"The database is at revision {found}, this code needs {expected}: run migrate."
+            )
         metrics.SCHEMA_REVISION.labels(service, found).set(1)
         is_known = True
 
     return check
+
+
+async def _revision_of(database: Database) -> str | None:
+    async with database.engine.connect() as connection:
+        try:
+            found: str | None = await connection.scalar(
+                text("SELECT version_num FROM alembic_version")
+            )
+        except exc.ProgrammingError as error:
+            if sqlstate(error) == UNDEFINED_TABLE:
+                return None
+            raise
+    return found
 
 
 def operations_app(health: Health) -> ASGIApp:

@@ -2,15 +2,19 @@
 
 import asyncio
 import importlib
+import time
 from datetime import UTC
 from pathlib import Path
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from shared.kernel.clock import Clock
+from shared.kernel.errors import Unavailable
 from shared.runtime.database import open_database
 from shared.runtime.housekeeping import Housekeeping
 
@@ -19,6 +23,8 @@ MIGRATION_LOCK = 7_264_201
 # How long a runner waits in line, and a migration for the locks of its tables.
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
+DATABASE_WAIT_SECONDS = 60.0
+DATABASE_POLL_SECONDS = 1.0
 
 
 async def migrate(service: str, url: str, clock: Clock) -> str:
@@ -34,7 +40,11 @@ async def migrate(service: str, url: str, clock: Clock) -> str:
 
 
 def run_migrations(url: str, script_location: Path) -> str:
-    """Bring the database to the newest revision and return it; parallel runners wait in line."""
+    """Bring the database to the newest revision and return it; parallel runners wait in line.
+
+    A database that is newer already stays as it is: older code still works with it. Raises
+    Unavailable, in one sentence, when no database answers in time or it refuses the role.
+    """
     engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         connect_args={
@@ -43,15 +53,37 @@ def run_migrations(url: str, script_location: Path) -> str:
         },
     )
     config = _config(script_location)
+    newest = head_revision(script_location)
     try:
-        with engine.connect() as lock:
+        with _connect(engine) as lock:
             lock.execute(text("SELECT pg_advisory_lock(:number)"), {"number": MIGRATION_LOCK})
             with engine.begin() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+                if found is not None and found > newest:
+                    return found
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
     finally:
         engine.dispose()
-    return head_revision(script_location)
+    return newest
+
+
+def _connect(engine: Engine) -> Connection:
+    """The database may start at the same time as we do: give it its time."""
+    deadline = time.monotonic() + DATABASE_WAIT_SECONDS
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[-1]
+            if not _may_come(reason) or time.monotonic() > deadline:
+                raise Unavailable("database_unavailable", reason) from None
+        time.sleep(DATABASE_POLL_SECONDS)
+
+
+def _may_come(reason: str) -> bool:
+    """psycopg gives no SQLSTATE for a refused connection; FATAL is the server's own refusal."""
+    return "FATAL" not in reason or "starting up" in reason or "shutting down" in reason
 
 
 def head_revision(script_location: Path) -> str:

@@ -24,6 +24,7 @@ from shared.runtime.metrics import (
 )
 from shared.runtime.outbox import Sendable, mark_sent, measure, read_resend, read_unsent
 from shared.runtime.sender import Sender
+from shared.runtime.topics import WrongPartitions
 from shared.runtime.waiting import Stopping, wait_for_any
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,8 @@ class Relay:
         self._wake = asyncio.Event()
         self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
         self._measured_at = float("-inf")
+        # Why nothing is sent until a person mends it; readiness tells.
+        self.fault: Exception | None = None
 
     def wake(self) -> None:
         """Something was committed: look at the outbox now."""
@@ -83,12 +86,14 @@ class Relay:
             await self._recover(error, stopping)
             return
         self._backoff.reset()
+        self.fault = None
         if sent_count == 0:
             await wait_for_any(stopping, self._wake, timeout_seconds=POLL_SECONDS)
 
     async def _recover(self, error: Exception, stopping: asyncio.Event) -> None:
         """Start anew: another producer, the lease taken again, the oldest unsent row first."""
         RELAY_ERRORS.inc()
+        self.fault = error if isinstance(error, WrongPartitions) else None
         log.warning("relay_failed", error=repr(error))
         # Whether the renewal was committed is not known.
         self._lease.forget()

@@ -11,6 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.runtime.kafka_closing import close_producer
 from shared.runtime.outbox import Sendable
+from shared.runtime.topics import require_partitions
 from shared.runtime.waiting import unless_stopping
 
 # One batch takes about 1,500 of our events; the broker's own limit is 1 MiB.
@@ -117,11 +118,15 @@ class Sender:
         await answer
 
     async def _partition_of(self, row: Sendable) -> int:
-        """Kafka's default: murmur2 of the key, so that any client finds a key's partition."""
+        """Kafka's default: murmur2 of the key, so that any client finds a key's partition.
+
+        Raises WrongPartitions rather than sending a key elsewhere than before.
+        """
         count = self._partition_counts.get(row.topic)
         if count is None:
             assert self._producer is not None
             count = len(await self._producer.partitions_for(row.topic))
+            require_partitions(row.topic, count)
             self._partition_counts[row.topic] = count
         hashed: int = murmur2(row.key)
         return (hashed & 0x7FFFFFFF) % count

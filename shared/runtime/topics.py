@@ -36,6 +36,20 @@ class Topic:
 
 
 TOPICS = (Topic(CONTRIBUTIONS_TOPIC), Topic(ORDERS_TOPIC), Topic(PEOPLE_TOPIC))
+DECLARED = {topic.name: topic.partition_count for topic in TOPICS}
+
+
+class WrongPartitions(Contradiction):
+    """A topic has another number of partitions than was declared: keys would change places."""
+
+
+def require_partitions(topic: str, found: int) -> None:
+    """Raises WrongPartitions, in one sentence; a topic that is not ours may have any number."""
+    declared = DECLARED.get(topic, found)
+    if found != declared:
+        raise WrongPartitions(
+            f"The topic {topic} has {found} partitions instead of {declared}: it must be made anew."
+        )
 
 
 async def create_topics(
@@ -47,7 +61,7 @@ async def create_topics(
 ) -> None:
     """Create what is missing and verify what is there; may be repeated.
 
-    Raises Unavailable when the broker does not answer in time, Contradiction when an existing
+    Raises Unavailable when the broker does not answer in time, WrongPartitions when an existing
     topic has another number of partitions.
     """
     wanted = tuple(topics)
@@ -93,7 +107,7 @@ def _verify(topics: tuple[Topic, ...], found: dict[str, int]) -> None:
         if found.get(topic.name) == 0 or topic.name not in found:
             raise KafkaError(f"{topic.name} is not visible yet")
         if found[topic.name] != topic.partition_count:
-            raise Contradiction(
-                f"topic {topic.name} has {found[topic.name]} partitions, not"
-                f" {topic.partition_count}; it must be made anew"
+            raise WrongPartitions(
+                f"The topic {topic.name} has {found[topic.name]} partitions instead of"
+                f" {topic.partition_count}: it must be made anew."
             )
