@@ -26,11 +26,13 @@ from shared.runtime.database import Database, is_transient
 from shared.runtime.kafka_closing import close_consumer
 from shared.runtime.metrics import (
     CONSUMER_LAG_RECORDS,
+    CONSUMER_POSITION,
     CONTRADICTIONS,
     DISPATCH_BATCH_SECONDS,
     DISPATCH_RECORDS,
     DISPATCH_RETRIES,
     DISPATCH_WHOLE_BATCH_FAILURES,
+    POSITION_OUT_OF_LOG,
 )
 from shared.runtime.positions import Fenced, Partition, move_positions
 from shared.runtime.subscription import Subscription, Taken
@@ -76,6 +78,7 @@ class Dispatch:
         self.ready = False
         # Why nothing is read until a person mends it; readiness tells.
         self.fault: Exception | None = None
+        _declare_counters(consumer)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connect again for as long as it takes; a lost broker is no reason to end."""
@@ -208,6 +211,9 @@ class Dispatch:
     ) -> None:
         """Drop what is held, keep polling so that the group stays stable, then start over."""
         until = time.monotonic() + self._backoff.next()
+        if subscription.positions():
+            # Also while nothing works: what waits and does not move is what an alert looks for.
+            self._tell_lag(subscription)
         subscription.forget()
         kafka.pause(*kafka.assignment())
         while time.monotonic() < until and not stopping.is_set():
@@ -224,16 +230,18 @@ class Dispatch:
         await unless_stopping(
             stopping, subscription.commit_to_kafka(timeout_seconds=COMMIT_WAIT_SECONDS)
         )
-        self._tell_lag(subscription.lag())
+        self._tell_lag(subscription)
 
-    def _tell_lag(self, lag: Mapping[Partition, int]) -> None:
+    def _tell_lag(self, subscription: Subscription) -> None:
+        positions, lag = subscription.positions(), subscription.lag()
         for topic, number in self._told_lag - set(lag):
+            # What another member reads now is told by that member.
             CONSUMER_LAG_RECORDS.remove(self._consumer.name, topic, str(number))
+            CONSUMER_POSITION.remove(self._consumer.name, topic, str(number))
         for (topic, number), records in lag.items():
-            CONSUMER_LAG_RECORDS.labels(
-                consumer=self._consumer.name, topic=topic, partition=str(number)
-            ).set(records)
-        # What another member reads now is told by that member.
+            labels = (self._consumer.name, topic, str(number))
+            CONSUMER_LAG_RECORDS.labels(*labels).set(records)
+            CONSUMER_POSITION.labels(*labels).set(positions[topic, number])
         self._told_lag = set(lag)
 
     def _count_failure(self, error: Exception) -> None:
@@ -278,6 +286,14 @@ class Dispatch:
 
     def _count_retry(self, kind: str) -> None:
         DISPATCH_RETRIES.labels(consumer=self._consumer.name, kind=kind).inc()
+
+
+def _declare_counters(consumer: Consumer) -> None:
+    """At zero: the first event must be seen as an increase."""
+    CONTRADICTIONS.labels(consumer=consumer.name)
+    DISPATCH_WHOLE_BATCH_FAILURES.labels(consumer=consumer.name)
+    for topic in consumer.topics:
+        POSITION_OUT_OF_LOG.labels(consumer=consumer.name, topic=topic)
 
 
 def _counted_type(record: Received) -> str:

@@ -88,6 +88,9 @@ DISPATCH_WHOLE_BATCH_FAILURES = _counter(
 CONSUMER_LAG_RECORDS = _gauge(
     "consumer_lag_records", "Records between position and end", "consumer", "topic", "partition"
 )
+CONSUMER_POSITION = _gauge(
+    "consumer_position", "Offset of the next record to apply", "consumer", "topic", "partition"
+)
 POSITION_OUT_OF_LOG = _counter(
     "position_out_of_log_total", "Stored positions outside of the log", "consumer", "topic"
 )

@@ -151,6 +151,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, TimeoutError) as error:
             log.debug("offsets_not_committed", error=repr(error))
 
+    def positions(self) -> dict[Partition, int]:
+        """The next offset of each partition that we stand in."""
+        return dict(self._next)
+
     def lag(self) -> dict[Partition, int]:
         """Records between our position and the end of each partition, where it is known."""
         lag: dict[Partition, int] = {}

@@ -95,6 +95,8 @@ def build_app(
             "auto_configure": False,
         },
     )
+    # At zero: the first contradiction must be seen as an increase.
+    metrics.CONTRADICTIONS.labels("http")
     app.state.access_tokens = access_tokens
     app.state.service_tokens = service_tokens
     app.include_router(router)

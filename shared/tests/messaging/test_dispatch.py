@@ -20,6 +20,7 @@ from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, open_database
 from shared.runtime.dead_letters import discard, list_dead_letters, replay_all, replay_key
 from shared.runtime.dispatch import Dispatch
+from shared.runtime.metrics import REGISTRY
 from shared.testing.builders import envelope, kafka_record, message, money_accepted
 from shared.testing.eventually import eventually
 from shared.testing.infrastructure import Infrastructure
@@ -238,13 +239,28 @@ async def test_a_handler_that_fails_for_everything_parks_nothing_and_recovers(
     world.send([record_of(person) for person in persons])
 
     async with world.running():
+        assert _whole_batch_failures(world) == 0
         # Halving forty records takes some eighty calls: this is beyond three tries.
         await eventually(lambda: len(world.effects.calls) > 250, 20)
+        assert _whole_batch_failures(world) > 0
         assert await list_dead_letters(world.database, world.consumer()) == []
         world.effects.everything_fails = False
         await world.until_effects(persons, len(persons))
 
     assert await list_dead_letters(world.database, world.consumer()) == []
+
+
+async def test_what_waits_and_does_not_move_is_told_while_nothing_works(world: World) -> None:
+    persons = [uuid.uuid4() for _ in range(40)]
+    world.effects.everything_fails = True
+    world.send([record_of(person) for person in persons])
+
+    async with world.running():
+        await eventually(lambda: _told(world, "lag_records") == len(persons), 20)
+        assert _told(world, "position") == 0
+        world.effects.everything_fails = False
+        await eventually(lambda: _told(world, "lag_records") == 0, 20)
+        assert _told(world, "position") == len(persons)
 
 
 async def test_a_contradiction_is_parked_after_one_try_with_an_item(world: World) -> None:
@@ -435,3 +451,22 @@ def _count_letters(world: World, count: int) -> Awaitable[bool]:
         return True
 
     return counted()
+
+
+def _whole_batch_failures(world: World) -> float:
+    value = REGISTRY.get_sample_value(
+        "songhe_dispatch_whole_batch_failures_total", {"consumer": world.name}
+    )
+    assert value is not None, "declared at zero, so that the first one is an increase"
+    return value
+
+
+def _told(world: World, name: str) -> float:
+    """The sum over all partitions of what this consumer's gauge says."""
+    return sum(
+        sample.value
+        for metric in REGISTRY.collect()
+        if metric.name == f"songhe_consumer_{name}"
+        for sample in metric.samples
+        if sample.labels["consumer"] == world.name
+    )
