@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.billing.adapters.api import Parts, router
 from services.billing.adapters.consumer import BILLING
+from services.billing.adapters.gauges import BillingGauges
 from services.billing.adapters.repositories import BillingUnit
 from services.billing.application.ask_for_outcomes import ask_for_outcomes
 from services.billing.domain.contribution import CONTRIBUTION
@@ -80,6 +81,7 @@ async def worker(settings: BillingSettings) -> int:
     database.on_outbox_commit(relay.wake)
     cleaning = housekeeping.Housekeeping(database, clock)
     gauges = housekeeping.Gauges(database, consumer=BILLING.name)
+    own_gauges = BillingGauges(database)
 
     async def ask() -> int:
         async with database.transaction() as unit:
@@ -93,6 +95,7 @@ async def worker(settings: BillingSettings) -> int:
             DueLoop("ask_for_outcomes", ask, idle_seconds=ASK_IDLE_SECONDS),
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
+            DueLoop("billing_gauges", own_gauges.step, idle_seconds=GAUGES_SECONDS),
             relay,
         ],
         closing=[database.close, relay_database.close],

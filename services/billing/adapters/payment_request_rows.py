@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.billing.adapters.guarded import check_all_saved, uuid_list
+from services.billing.adapters.metrics import SETTLEMENT_SECONDS
 from services.billing.domain.payment_request import PaymentRequest, PaymentRequestStatus
 from shared.kernel.events import ORDERS_TOPIC
 from shared.kernel.money import Money
@@ -131,6 +132,7 @@ class PaymentRequestRows:
             },
         )
         check_all_saved("payment_request", saved.rowcount, len(changed))
+        _measure_settlements(loaded, changed)
         self._loaded |= {r.payment_order_id: replace(r) for r in changed}
 
     async def blocked_people(self, person_ids: Sequence[UUID]) -> set[UUID]:
@@ -150,6 +152,14 @@ class PaymentRequestRows:
         request = _request(row)
         self._loaded[request.payment_order_id] = replace(request)
         return request
+
+
+def _measure_settlements(before: Sequence[PaymentRequest], after: Sequence[PaymentRequest]) -> None:
+    """How long payers waited; money that comes after a failure is another story."""
+    for old, new in zip(before, after, strict=True):
+        if old.is_open and new.status is PaymentRequestStatus.SETTLED:
+            waited = datetime.now(UTC) - new.created_at
+            SETTLEMENT_SECONDS.observe(max(0.0, waited.total_seconds()))
 
 
 def _request(row: RowMapping) -> PaymentRequest:
