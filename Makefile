@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-down
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-down cluster-keys cluster-smoke render
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,3 +73,13 @@ compose-smoke: ## pay one contribution through the containers' entry, with curl
 
 compose-down: ## stop the containers; their data stay
 	@docker compose down
+
+cluster-keys: setup ## make the Secrets of the dev overlay in the current kubeconfig's cluster
+	@$(RUN) -m devstack.cluster_keys
+
+cluster-smoke: setup ## apply the dev overlay to that cluster and prove what it promises
+	@$(RUN) -m deploy.cluster_smoke
+
+render: setup ## render every Kubernetes overlay and prove what the manifests promise
+	@$(RUN) -m deploy.render
+	@$(RUN) -m pytest -q deploy/tests

@@ -4,40 +4,44 @@ manifests name, in the namespace of the current kubeconfig's cluster. Existing S
 
 import base64
 import json
-import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from devstack import keys
 from devstack.container_keys import MOUNTED
+from devstack.kubectl import MANIFESTS, NAMESPACE, KubectlFailed, kubectl, require_cluster
 from devstack.plan import ROOT, SERVICES
-from shared.runtime.settings import exit_with_sentence
 
-NAMESPACE = "songhe"
-NAMESPACE_FILE = ROOT / "deploy" / "k8s" / "base" / "namespace.yaml"
 FOLDER = ROOT / ".songhe" / "cluster"
-KUBECTL_SECONDS = 60.0
 
 Contents = Mapping[str, bytes]
 
 
 def main(folder: Path = FOLDER) -> int:
+    require_cluster()
+    try:
+        made, found = create_secrets(folder)
+    except KubectlFailed as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{made} Secrets made, {found} were there already.\n")
+    return 0
+
+
+def create_secrets(folder: Path = FOLDER) -> tuple[int, int]:
+    """How many Secrets were made and how many were there. Raises KubectlFailed."""
     keys.create_missing(folder)
-    _require_cluster()
-    _kubectl("apply", "-f", str(NAMESPACE_FILE))
-    listed = _kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
+    kubectl("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
+    listed = kubectl("get", "secrets", "-n", NAMESPACE, "-o", "name")
     existing = {line.removeprefix("secret/") for line in listed.split()}
     missing = [
         _secret(name, content) for name, content in secrets(folder).items() if name not in existing
     ]
     if missing:
         items = {"apiVersion": "v1", "kind": "List", "items": missing}
-        _kubectl("create", "-f", "-", stdin=json.dumps(items))
-    sys.stdout.write(f"{len(missing)} Secrets made, {len(existing)} were there already.\n")
-    return 0
+        kubectl("create", "-f", "-", stdin=json.dumps(items))
+    return len(missing), len(existing)
 
 
 def secrets(folder: Path) -> dict[str, Contents]:
@@ -80,38 +84,6 @@ def _secret(name: str, content: Contents) -> dict[str, object]:
     data = {key: base64.b64encode(value).decode() for key, value in content.items()}
     metadata = {"name": name, "namespace": NAMESPACE}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
-
-
-def _require_cluster() -> None:
-    if shutil.which(_program()) is None:
-        exit_with_sentence("There is no kubectl: install it, or name it in KUBECTL.")
-    asked = subprocess.run(
-        [_program(), "get", "--raw", "/readyz", "--request-timeout=5s"],
-        capture_output=True,
-        timeout=KUBECTL_SECONDS,
-        check=False,
-    )
-    if asked.returncode != 0:
-        exit_with_sentence("No cluster answers: set KUBECONFIG to the one that you mean.")
-
-
-def _kubectl(*arguments: str, stdin: str | None = None) -> str:
-    done = subprocess.run(
-        [_program(), *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=KUBECTL_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        sys.stderr.write(done.stderr)
-        raise SystemExit(1)
-    return done.stdout
-
-
-def _program() -> str:
-    return os.environ.get("KUBECTL") or "kubectl"
 
 
 if __name__ == "__main__":
