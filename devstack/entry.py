@@ -7,7 +7,6 @@ never forwards an internal endpoint.
 import asyncio
 import json
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -279,6 +278,8 @@ async def serve(settings: EntrySettings) -> None:
     async with httpx2.AsyncHTTPTransport(trust_env=False, limits=limits) as transport:
         config = uvicorn.Config(
             Entry(settings.services, transport),
+            host=settings.entry_http_host,
+            port=settings.entry_http_port,
             http="h11",
             lifespan="off",
             log_level="warning",
@@ -289,18 +290,7 @@ async def serve(settings: EntrySettings) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        address = (settings.entry_http_host, settings.entry_http_port)
-        with _listen(*address) as listening:
-            await EntryServer(config).serve(sockets=[listening])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        sys.stderr.write(f"The entry cannot listen on {host}:{port}: {error.strerror}.\n")
-        raise SystemExit(1) from None
+        await EntryServer(config).serve()
 
 
 def main() -> int:

@@ -59,7 +59,8 @@ class DrainingServer(uvicorn.Server):
     async def _stop_listening(self, sockets: Sequence[socket.socket]) -> None:
         """Closing resets what waits to be accepted, so take that in first."""
         # Through a second handle, because the event loop closes its own when it likes
-        ours = [listening.dup() for listening in sockets]
+        own = [one for server in self.servers for one in server.sockets]
+        ours = [listening.dup() for listening in sockets or own]
         for server in self.servers:
             server.close()
         for listening in sockets:

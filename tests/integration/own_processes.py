@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from devstack.plan import NAMES, SERVERS
 from devstack.processes import STACK_MARK
 from devstack.stack import Stack
 
@@ -71,13 +72,16 @@ class OwnProcesses:
 
 
 @contextmanager
-def own_processes(stack: Stack, names: Sequence[str]) -> Iterator[OwnProcesses]:
-    """All of `names` as children, as long as the block; afterwards the stack's own run again."""
+def own_processes(stack: Stack) -> Iterator[OwnProcesses]:
+    """Everything but the servers as children, as long as the block; afterwards the stack's own."""
+    names = [name for name in NAMES if name not in SERVERS]
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(_stop, [stack] * len(names), names))
     processes = OwnProcesses(stack)
     try:
-        processes.start(names)
+        # In the order of the stack; identity first, or the others begin without its keys
+        processes.start(["sandbox", "identity-api"])
+        processes.start([name for name in names if name not in ("sandbox", "identity-api")])
         yield processes
     finally:
         processes.kill_all()
