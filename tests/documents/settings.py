@@ -1,4 +1,4 @@
-"""The settings table in each service's README, from its settings classes.
+"""The settings table in each service's README and in docs/operations.md, from the classes.
 
 What a setting is for is the comment above its field, or the entry here for the common ones.
 """
@@ -19,6 +19,7 @@ from shared.runtime.settings import ServiceSettings, variable
 from tests.documents.markers import replace_between, table
 from tests.documents.services import service_names
 
+OPERATIONS = Path("docs") / "operations.md"
 PURPOSES = {
     "environment": "In production the settings are checked more strictly",
     "log_level": "What is logged at least",
@@ -44,6 +45,8 @@ PURPOSES = {
     "phone_index_key_file": "For looking phones up without decrypting them",
     "sms_code_key_file": "For keeping one-time codes as HMACs",
     "contact_cache_key_file": "For keeping contacts encrypted in Redis",
+    "billing_ask_cap_seconds": "The longest pause between two questions",
+    "billing_order_lifetime_seconds": "An order that is not paid by then expires at the channel",
     "sandbox_direct_url": "The channel `sandbox-direct`",
 }
 KINDS = (
@@ -67,11 +70,24 @@ def documents(root: Path) -> dict[Path, str]:
         if not (root / path).exists():
             continue  # a service that is just being begun
         found[path] = replace_between((root / path).read_text(), "settings", _table(service))
+    if (root / OPERATIONS).exists():
+        found[OPERATIONS] = replace_between(
+            (root / OPERATIONS).read_text(), "settings", _table_of_all()
+        )
     return found
 
 
 def settings_of(service: str) -> dict[str, type[ServiceSettings]]:
     """Field → the most general class of the service's `settings.py` that has it."""
+    found: dict[str, type[ServiceSettings]] = {}
+    for owner in _classes_of(service):
+        for name in owner.model_fields:
+            found.setdefault(name, owner)
+    return found
+
+
+def _classes_of(service: str) -> list[type[ServiceSettings]]:
+    """The settings classes of a service, the general one first."""
     module = importlib.import_module(f"services.{service}.settings")
     classes = [
         value
@@ -80,18 +96,14 @@ def settings_of(service: str) -> dict[str, type[ServiceSettings]]:
         and issubclass(value, ServiceSettings)
         and value.__module__ == module.__name__
     ]
-    found: dict[str, type[ServiceSettings]] = {}
-    for owner in sorted(classes, key=lambda cls: len(cls.__mro__)):
-        for name in owner.model_fields:
-            found.setdefault(name, owner)
-    return found
+    return sorted(classes, key=lambda cls: len(cls.__mro__))
 
 
 def _table(service: str) -> str:
     rows = [
         (
             f"`{variable(name)}`",
-            _users(owner, service),
+            _users(name, service),
             _kind(owner.model_fields[name]),
             _default(owner.model_fields[name]),
             purpose(owner, name),
@@ -101,10 +113,37 @@ def _table(service: str) -> str:
     return table(("setting", "needed by", "is", "default", "what for"), rows)
 
 
-def _users(owner: type[ServiceSettings], service: str) -> str:
-    """`ApiSettings` → api; the class named after the service belongs to every process."""
-    name = owner.__name__.removesuffix("Settings").lower()
-    return "all" if name in ("", service) else name
+def _table_of_all() -> str:
+    """Every setting once, with the processes of every service that need it."""
+    users: dict[str, list[str]] = {}
+    owners: dict[str, type[ServiceSettings]] = {}
+    for service in service_names():
+        for name, owner in settings_of(service).items():
+            owners.setdefault(name, owner)
+            processes = _users(name, service)
+            who = service if processes == "all" else f"{service} ({processes})"
+            users.setdefault(name, []).append(who)
+    rows = [
+        (
+            f"`{variable(name)}`",
+            "all" if users[name] == service_names() else ", ".join(users[name]),
+            _kind(owner.model_fields[name]),
+            _default(owner.model_fields[name]),
+            purpose(owner, name),
+        )
+        for name, owner in owners.items()
+    ]
+    return table(("setting", "who", "is", "default", "what for"), rows)
+
+
+def _users(field: str, service: str) -> str:
+    """`ApiSettings` → api; what the class named after the service has, every process needs."""
+    names = [
+        owner.__name__.removesuffix("Settings").lower()
+        for owner in _classes_of(service)
+        if field in owner.model_fields
+    ]
+    return "all" if service in names else ", ".join(names)
 
 
 def _kind(field: FieldInfo) -> str:
