@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-down cluster-keys cluster-smoke render
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,8 +71,11 @@ compose-up: keys ## build the images and start everything in containers
 compose-smoke: ## pay one contribution through the containers' entry, with curl
 	@deploy/walk.sh
 
+compose-watch: ## whether the containers' Prometheus reaches every target and has every rule
+	@python3 deploy/observability/check.py
+
 compose-down: ## stop the containers; their data stay
-	@docker compose down
+	@docker compose --profile observability --profile dashboards down
 
 cluster-keys: setup ## make the Secrets of the dev overlay in the current kubeconfig's cluster
 	@$(RUN) -m devstack.cluster_keys
@@ -83,3 +86,6 @@ cluster-smoke: setup ## apply the dev overlay to that cluster and prove what it 
 render: setup ## render every Kubernetes overlay and prove what the manifests promise
 	@$(RUN) -m deploy.render
 	@$(RUN) -m pytest -q deploy/tests
+
+rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)
+	@deploy/observability/rules.sh
