@@ -4,7 +4,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -13,6 +13,8 @@ from testcontainers.core.docker_client import get_docker_host
 from testcontainers.core.utils import inside_container
 
 ANSWER_SECONDS = 2
+# Where the client looks when nothing is set
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -47,6 +49,8 @@ def find_engine() -> Engine:
     if not _is_local(address):
         # Published ports would be there, and Kafka tells its clients to come to 127.0.0.1
         raise NoEngine(f"the Docker engine {address} is not on this machine")
+    if not _accepts(address):
+        raise NoEngine("no Docker engine answers")
     try:
         client = _client(address)
         try:
@@ -69,6 +73,20 @@ def _client(address: str | None) -> docker.DockerClient:
 def _is_local(address: str | None) -> bool:
     parts = urlsplit(address or "unix://")
     return parts.scheme in ("unix", "npipe", "http+unix") or parts.hostname in HERE
+
+
+def _accepts(address: str | None) -> bool:
+    """Whether anybody listens. Docker's client never closes a Unix socket that nobody answers."""
+    parts = urlsplit(address or DEFAULT_ADDRESS)
+    if parts.scheme not in ("unix", "http+unix"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ANSWER_SECONDS)
+        try:
+            probe.connect(unquote(parts.netloc) + parts.path)
+        except OSError:
+            return False
+    return True
 
 
 def _has(client: docker.DockerClient, image: str) -> bool:

@@ -1,5 +1,6 @@
 """Which servers a test session takes, and what it says about it."""
 
+import gc
 import os
 import socket
 import subprocess
@@ -96,6 +97,19 @@ def test_an_engine_that_is_not_there_is_noticed_at_once(monkeypatch: pytest.Monk
 
     with pytest.raises(NoEngine, match="no Docker engine answers"):
         find_engine()
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_an_engine_that_is_not_there_leaves_no_socket_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path / 'nobody.sock'}")
+
+    with pytest.raises(NoEngine, match="no Docker engine answers"):
+        find_engine()
+
+    # What were left open would be found now, and fail this test instead of a later one
+    gc.collect()
 
 
 def test_an_engine_that_accepts_but_says_nothing_does_not_hold_up_the_tests(

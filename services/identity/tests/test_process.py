@@ -19,6 +19,11 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15
 
 Environment = dict[str, str]
+# With a password that no development tool made
+PRODUCTION = {
+    "SONGHE_ENVIRONMENT": "production",
+    "SONGHE_DATABASE_URL": "postgresql+asyncpg://songhe_identity@127.0.0.1/songhe_identity",
+}
 
 
 @pytest.fixture
@@ -75,8 +80,9 @@ async def test_a_process_becomes_ready_and_stops_on_sigterm(
         ({"SONGHE_TRUSTED_PROXIES": "not a network"}, "SONGHE_TRUSTED_PROXIES"),
         ({"SONGHE_SMS_CALLING_CODES": "+86"}, "SONGHE_SMS_CALLING_CODES"),
         ({"SONGHE_SESSION_IDLE_DAYS": "0"}, "SONGHE_SESSION_IDLE_DAYS"),
-        ({"SONGHE_ENVIRONMENT": "production"}, "SONGHE_SMS_URL"),
-        ({"SONGHE_ENVIRONMENT": "production"}, "SONGHE_TRUSTED_PROXIES"),
+        ({"SONGHE_ENVIRONMENT": "production"}, "SONGHE_DATABASE_URL"),
+        (PRODUCTION, "SONGHE_SMS_URL"),
+        (PRODUCTION, "SONGHE_TRUSTED_PROXIES"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_exit_code_2(

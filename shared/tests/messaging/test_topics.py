@@ -22,7 +22,7 @@ async def test_another_number_of_partitions_is_refused(
 ) -> None:
     existing = kafka_topics(partitions=2)
 
-    with pytest.raises(Contradiction, match="has 2 partitions, not 12"):
+    with pytest.raises(Contradiction, match="has 2 partitions instead of 12"):
         await create_topics(infrastructure.kafka, topics=[Topic(existing)])
 
 
