@@ -28,7 +28,7 @@ ENV_PREFIX = "SONGHE_"
 EXIT_WRONG_USE = 2
 PLACEHOLDERS = ("change", "example", "placeholder", "secret", "password", "postgres", "admin")
 # How the passwords begin that development tools make.
-DEVELOPMENT_PASSWORD_PREFIX = "development-"
+DEVELOPMENT_PASSWORD_PREFIX = "development-"  # pragma: allowlist secret
 
 
 class SettingsError(Exception):
