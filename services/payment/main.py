@@ -10,7 +10,7 @@ from services.payment.adapters.api_models import SupportLine
 from services.payment.adapters.attempt_loop import AttemptLoop
 from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.gauges import PaymentGauges
-from services.payment.adapters.measured_channel import MeasuredChannel
+from services.payment.adapters.measured_channel import MeasuredDirectChannel
 from services.payment.adapters.order_streams import OrderStreams, StreamLimits
 from services.payment.adapters.order_views import read_changed
 from services.payment.adapters.repositories import transactions_of
@@ -139,7 +139,7 @@ async def worker(settings: PaymentSettings) -> int:
         call_timeout_seconds=settings.payment_call_timeout_seconds,
         connections=settings.payment_concurrent_calls,
     )
-    sandbox = MeasuredChannel(SandboxDirectChannel(client, url=settings.sandbox_direct_url))
+    sandbox = MeasuredDirectChannel(SandboxDirectChannel(client, url=settings.sandbox_direct_url))
     loops = compose_loops(database, {SANDBOX_DIRECT.id: sandbox}, settings, clock)
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers

@@ -2,16 +2,32 @@
 
 from collections.abc import Awaitable
 from time import perf_counter
+from typing import TypeVar
 
 from services.payment.adapters.metrics import CHANNEL_CALL_SECONDS
-from services.payment.application.ports import Channel, DueAttempt
+from services.payment.application.ports import (
+    CashierChannel,
+    Channel,
+    DirectChannel,
+    DueAttempt,
+    PayerDetails,
+)
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.channel_answer import ChannelAnswer, Unknown
+from services.payment.domain.channel_notification import (
+    ChannelReply,
+    RawNotification,
+    RefusalReason,
+    VerifiedNotification,
+)
+from services.payment.domain.next_action import Started
 from services.payment.domain.payment_attempt import Call
 
+Told = TypeVar("Told", bound=ChannelAnswer | Started)
 
-class MeasuredChannel:
-    def __init__(self, channel: Channel) -> None:
+
+class MeasuredDirectChannel:
+    def __init__(self, channel: DirectChannel) -> None:
         self._channel = channel
 
     @property
@@ -19,20 +35,51 @@ class MeasuredChannel:
         return self._channel.capabilities
 
     async def start(self, due: DueAttempt) -> ChannelAnswer:
-        return await self._measured(Call.START, self._channel.start(due))
+        return await _measured(self._channel, Call.START, self._channel.start(due))
 
     async def query(self, due: DueAttempt) -> ChannelAnswer:
-        return await self._measured(Call.QUERY, self._channel.query(due))
+        return await _measured(self._channel, Call.QUERY, self._channel.query(due))
 
-    async def _measured(self, call: Call, calling: Awaitable[ChannelAnswer]) -> ChannelAnswer:
-        started_at = perf_counter()
-        # A call that is cut off at its deadline raises; it counts as what it will be taken for.
-        told = "timeout"
-        try:
-            answer = await calling
-            told = answer.cause.value if isinstance(answer, Unknown) else type(answer).__name__
-            return answer
-        finally:
-            CHANNEL_CALL_SECONDS.labels(self.capabilities.id, call.value, told.lower()).observe(
-                perf_counter() - started_at
-            )
+
+class MeasuredCashierChannel:
+    """Verifying and acknowledging are no calls: they are passed on as they are."""
+
+    def __init__(self, channel: CashierChannel) -> None:
+        self._channel = channel
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._channel.capabilities
+
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
+        return await _measured(self._channel, Call.START, self._channel.start(due, payer))
+
+    async def query(self, due: DueAttempt) -> ChannelAnswer:
+        return await _measured(self._channel, Call.QUERY, self._channel.query(due))
+
+    async def close(self, due: DueAttempt) -> ChannelAnswer:
+        return await _measured(self._channel, Call.CLOSE, self._channel.close(due))
+
+    def verify(self, notification: RawNotification) -> VerifiedNotification:
+        return self._channel.verify(notification)
+
+    @property
+    def acknowledgement(self) -> ChannelReply:
+        return self._channel.acknowledgement
+
+    def refusal(self, reason: RefusalReason) -> ChannelReply:
+        return self._channel.refusal(reason)
+
+
+async def _measured(channel: Channel, call: Call, calling: Awaitable[Told]) -> Told:
+    started_at = perf_counter()
+    # A call that is cut off at its deadline raises; it counts as what it will be taken for.
+    told = "timeout"
+    try:
+        answer = await calling
+        told = answer.cause.value if isinstance(answer, Unknown) else type(answer).__name__
+        return answer
+    finally:
+        CHANNEL_CALL_SECONDS.labels(channel.capabilities.id, call.value, told.lower()).observe(
+            perf_counter() - started_at
+        )

@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.channel_answer import ChannelAnswer
+from services.payment.domain.channel_notification import (
+    ChannelReply,
+    RawNotification,
+    RefusalReason,
+    VerifiedNotification,
+)
+from services.payment.domain.next_action import Started
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
@@ -111,16 +118,64 @@ class Transactions(Protocol):
 class Channel(Protocol):
     """One way to move money. Answers a closed set; what it cannot tell is `Unknown`.
 
-    `start` may be called again with the same attempt inside the idempotency window and never
-    charges twice. No method raises for what the outside world does.
+    No method that calls out raises for what the outside world does.
     """
 
     @property
     def capabilities(self) -> Capabilities: ...
 
-    async def start(self, due: DueAttempt) -> ChannelAnswer: ...
-
     async def query(self, due: DueAttempt) -> ChannelAnswer: ...
 
 
-Channels = Mapping[str, Channel]
+class DirectChannel(Channel, Protocol):
+    """Our server charges.
+
+    `start` may be called again with the same attempt inside the idempotency window and never
+    charges twice.
+    """
+
+    async def start(self, due: DueAttempt) -> ChannelAnswer: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayerDetails:
+    """What only the channel may know of the payer: never in an event, a log or a table.
+
+    `method` is one of the channel's ways to open its cashier ("wap", "h5", …); `return_url` is
+    where the cashier sends the payer back to, made from our settings only.
+    """
+
+    method: str
+    client_address: str | None = None
+    openid: str | None = None
+    return_url: str | None = None
+
+
+@runtime_checkable
+class CashierChannel(Channel, Protocol):
+    """The payer confirms in the channel's own cashier; the truth comes by query or notification.
+
+    `start` with the same attempt again gives the same order at the channel a fresh action.
+    `close` answers Closed, Succeeded (it was paid first), NotThere or Unknown. `verify` checks
+    all that the channel alone can know (signature, freshness, addressee, currency, shape) and
+    raises NotificationRefused; amount and attempt are checked where the attempt is loaded.
+    """
+
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started: ...
+
+    async def close(self, due: DueAttempt) -> ChannelAnswer: ...
+
+    def verify(self, notification: RawNotification) -> VerifiedNotification: ...
+
+    @property
+    def acknowledgement(self) -> ChannelReply:
+        """Tells the channel not to send this notification again."""
+        ...
+
+    def refusal(self, reason: RefusalReason) -> ChannelReply:
+        """Tells the channel that the notification did not count; it may send it again."""
+        ...
+
+
+AnyChannel = DirectChannel | CashierChannel
+Channels = Mapping[str, AnyChannel]

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
-from services.payment.application.ports import Channel, Channels, DueAttempt, Transactions
+from services.payment.application.ports import (
+    AnyChannel,
+    CashierChannel,
+    Channels,
+    DueAttempt,
+    Transactions,
+)
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.domain.channel_answer import (
     Answer,
@@ -162,7 +168,8 @@ class AttemptRunner:
             await record_outcomes(unit, answers, channels=self.channels, now=self.clock.now())
 
 
-async def _ask(channel: Channel, due: DueAttempt) -> ChannelAnswer:
-    if due.call is Call.START:
+async def _ask(channel: AnyChannel, due: DueAttempt) -> ChannelAnswer:
+    """A cashier is started by the payer's own request only: here it is asked."""
+    if due.call is Call.START and not isinstance(channel, CashierChannel):
         return await channel.start(due)
     return await channel.query(due)

@@ -51,7 +51,12 @@ class NotThere:
     """The channel does not know this attempt, now: a send may still be on its way."""
 
 
-ChannelAnswer = Succeeded | Declined | AwaitingPayer | Unknown | NotThere
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The channel confirms: closed there, and no money will come."""
+
+
+ChannelAnswer = Succeeded | Declined | AwaitingPayer | Unknown | NotThere | Closed
 
 
 @dataclass(frozen=True, slots=True)

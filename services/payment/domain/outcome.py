@@ -12,6 +12,7 @@ from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.channel_answer import (
     Answer,
     AwaitingPayer,
+    Closed,
     Declined,
     NeverSent,
     NotThere,
@@ -62,6 +63,11 @@ class Asking:
     asked_at: datetime
     now: datetime
 
+    @property
+    def is_cashier(self) -> bool:
+        """Only the payer can start another try, so the order waits for that until it expires."""
+        return self.channel is not None and self.channel.kind is ChannelKind.CASHIER
+
 
 def decide(order: PaymentOrder, attempt: PaymentAttempt, answer: Answer, asking: Asking) -> Outcome:
     """The one place where an answer becomes state.
@@ -89,8 +95,10 @@ def _while_open(
             return _unknown(order, attempt, asking.now)
         case NotThere():
             return _not_there(order, attempt, asking)
+        case Closed():
+            return _closed(order, attempt, asking)
         case NeverSent():
-            return _never_sent(order, attempt)
+            return _never_sent(order, attempt, asking)
 
 
 def _after_the_end(
@@ -163,8 +171,7 @@ def _declined(
     order: PaymentOrder, attempt: PaymentAttempt, reason: FailureReason, asking: Asking
 ) -> Outcome:
     declined = replace(_moved(attempt, AttemptStatus.DECLINED), reason=reason, due_at=None)
-    is_direct = asking.channel is not None and asking.channel.kind is ChannelKind.DIRECT
-    if is_direct and order.is_open:
+    if order.is_open and not asking.is_cashier:
         order = payment_order.fail(order, reason)
     return Outcome(order, declined)
 
@@ -206,7 +213,7 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
 
 
 def _may_send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> bool:
-    if asking.call is not Call.QUERY or not order.is_open:
+    if asking.call is not Call.QUERY or asking.is_cashier or not order.is_open:
         return False
     if attempt.first_sent_at is None or asking.channel is None:
         return False
@@ -231,20 +238,21 @@ def _not_there_after_expiry(
     seen_twice = replace(
         attempt, not_there_count=attempt.not_there_count + 1, last_not_there_at=asking.asked_at
     )
-    return _closed(order, seen_twice)
+    return _closed(order, seen_twice, asking)
 
 
-def _never_sent(order: PaymentOrder, attempt: PaymentAttempt) -> Outcome:
+def _never_sent(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
     if attempt.send_count:
         raise Contradiction(f"attempt {attempt.id} was sent {attempt.send_count} times")
-    return _closed(order, attempt)
+    return _closed(order, attempt, asking)
 
 
-def _closed(order: PaymentOrder, attempt: PaymentAttempt) -> Outcome:
+def _closed(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
+    """A cashier's order outlives its attempts: it expires when none of them is open any more."""
     closed = replace(
         _moved(attempt, AttemptStatus.CLOSED), reason=FailureReason.EXPIRED, due_at=None
     )
-    if order.is_open:
+    if order.is_open and not asking.is_cashier:
         order = payment_order.fail(order, FailureReason.EXPIRED)
     return Outcome(order, closed)
 

@@ -47,10 +47,16 @@ OPEN_STATUSES = frozenset({S.STARTED, S.AWAITING_PAYER, S.UNKNOWN})
 
 
 class Call(StrEnum):
-    """What is done next about an attempt at its channel."""
+    """How an answer about an attempt is obtained.
+
+    What is stored as next is START or QUERY: closing always begins with a query, and
+    a notification comes by itself.
+    """
 
     START = "start"
     QUERY = "query"
+    CLOSE = "close"
+    NOTIFICATION = "notification"
 
 
 class MoneyDecision(StrEnum):

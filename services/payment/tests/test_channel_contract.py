@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel
-from services.payment.application.ports import Channel, DueAttempt
+from services.payment.application.ports import DirectChannel, DueAttempt
 from services.payment.domain.channel_answer import Declined, NotThere, Succeeded, Unknown
 from services.payment.domain.channel_answer import UnknownCause as Cause
 from services.payment.domain.failure_reason import FailureReason
@@ -27,7 +27,7 @@ ON = {Call.START: "send", Call.QUERY: "query"}
 class Subject:
     """A channel under test, how to break it, and how much money it took."""
 
-    channel: Channel
+    channel: DirectChannel
     inject: Callable[..., Awaitable[None]]
     charge_count: Callable[[], Awaitable[int]]
 

@@ -8,6 +8,7 @@ import pytest
 from services.payment.domain.channel_answer import (
     Answer,
     AwaitingPayer,
+    Closed,
     Declined,
     NeverSent,
     NotThere,
@@ -397,3 +398,32 @@ def test_an_open_attempt_is_always_due_again(
         assert outcome.attempt.due_at <= asking.now + timedelta(hours=1)
     else:
         assert outcome.attempt.due_at is None
+
+
+def test_what_a_direct_channel_closed_fails_the_order_as_expired() -> None:
+    order = an_order()
+
+    outcome = decide(order, an_attempt(order), Closed(), asked())
+
+    assert outcome.attempt.status is AttemptStatus.CLOSED
+    assert outcome.attempt.due_at is None
+    assert outcome.order.reason is FailureReason.EXPIRED
+
+
+def test_what_a_cashier_closed_leaves_the_order_open_for_another_try() -> None:
+    order = an_order()
+    attempt = an_attempt(order, status=AttemptStatus.AWAITING_PAYER)
+
+    outcome = decide(order, attempt, Closed(), replace(asked(Call.CLOSE), channel=CASHIER))
+
+    assert outcome.attempt.status is AttemptStatus.CLOSED
+    assert outcome.order.is_open
+    assert outcome.order.version == order.version + 1
+
+
+def test_a_cashier_is_never_sent_again_without_the_payer() -> None:
+    order = an_order()
+
+    outcome = decide(order, an_attempt(order), NotThere(), replace(asked(), channel=CASHIER))
+
+    assert outcome.attempt.next_call is Call.QUERY

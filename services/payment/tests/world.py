@@ -13,7 +13,7 @@ from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.repositories import transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
-from services.payment.application.ports import Channel, Transactions
+from services.payment.application.ports import AnyChannel, Transactions
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import AttemptRunner, Limits
@@ -38,7 +38,7 @@ def some_clock() -> FixedClock:
 @dataclass(kw_only=True)
 class World:
     database: Database
-    channel: Channel
+    channel: AnyChannel
     clock: FixedClock
     limits: Limits = QUICK
     transactions: Transactions = field(init=False)
