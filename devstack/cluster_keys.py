@@ -64,10 +64,12 @@ def secrets(folder: Path) -> dict[str, Contents]:
         for name, origin in parts.items():
             path = folder / origin
             if path.is_dir():
-                found[f"{service}-{name}"] = {file.name: file.read_bytes() for file in _files(path)}
+                secret = f"{service}-{name.replace('/', '-')}"
+                found[secret] = {file.name: file.read_bytes() for file in _files(path)}
             else:
                 own[name] = path.read_bytes()
-        found[f"{service}-own"] = own
+        if own:
+            found[f"{service}-own"] = own
     return found
 
 

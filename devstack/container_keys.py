@@ -23,6 +23,20 @@ MOUNTED: Mapping[str, Mapping[str, str]] = {
         "sms-code.key": "sms-code.key",
         "callers": "callers/identity",
     },
+    "payment": {
+        "alipay/app": "channels/alipay/app",
+        "alipay/platform": "channels/alipay/platform",
+        "wechatpay/merchant": "channels/wechatpay/merchant",
+        "wechatpay/platform": "channels/wechatpay/platform",
+        "wechatpay/apiv3": "channels/wechatpay/apiv3",
+    },
+    "sandbox": {
+        "alipay/app": "channels/sandbox/alipay/app",
+        "alipay/platform": "channels/sandbox/alipay/platform",
+        "wechatpay/merchant": "channels/sandbox/wechatpay/merchant",
+        "wechatpay/platform": "channels/sandbox/wechatpay/platform",
+        "wechatpay/apiv3": "channels/sandbox/wechatpay/apiv3",
+    },
     "notifier": {
         "notifier.pem": "services/notifier.pem",
         "contact-cache.key": "contact-cache.key",
@@ -44,7 +58,7 @@ def main(folder: Path = FOLDER) -> int:
 
 
 def _copy(origin: Path, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True, mode=0o755)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     if origin.is_dir():
         shutil.copytree(origin, target, dirs_exist_ok=True)
         target.chmod(0o755)

@@ -35,6 +35,11 @@ PORT_NAMES = (
     "kafka-controller",
     *(f"{service}-{process}-metrics" for service in SERVICES for process in ("api", "worker")),
 )
+# Who we are at the channels that the sandbox plays: it knows no other merchant.
+ALIPAY_APP_ID = "2021000000000001"
+ALIPAY_SELLER_ID = "2088000000000001"
+WECHATPAY_APP_ID = "wx0000000000000001"
+WECHATPAY_MERCHANT_ID = "1900000001"
 # What a child inherits from our own environment; everything else it gets is listed below.
 INHERITED = ("PATH", "HOME", "USER", "TMPDIR", "SSL_CERT_FILE", "SYSTEMROOT")
 PROBE_SECONDS = 2.0
@@ -201,13 +206,35 @@ class Plan:
                 "SONGHE_SMS_PER_ADDRESS_HOURLY_MAX": "1000",
             },
             "billing": {},
-            "payment": {"SONGHE_SANDBOX_DIRECT_URL": sandbox},
+            "payment": self._channel_settings(),
             "notifier": {
                 "SONGHE_SMS_URL": sandbox,
                 "SONGHE_CONTACT_CACHE_KEY_FILE": str(keys_dir / "contact-cache.key"),
             },
         }
         return own[service]
+
+    def _channel_settings(self) -> dict[str, str]:
+        keys_dir, sandbox, entry = (
+            self.keys_dir / "channels",
+            self.urls["sandbox"],
+            self._http("entry"),
+        )
+        return {
+            "SONGHE_SANDBOX_DIRECT_URL": sandbox,
+            "SONGHE_ALIPAY_URL": sandbox,
+            "SONGHE_ALIPAY_APP_ID": ALIPAY_APP_ID,
+            "SONGHE_ALIPAY_SELLER_ID": ALIPAY_SELLER_ID,
+            "SONGHE_ALIPAY_KEYS_DIR": str(keys_dir / "alipay"),
+            "SONGHE_WECHATPAY_URL": sandbox,
+            "SONGHE_WECHATPAY_APP_ID": WECHATPAY_APP_ID,
+            "SONGHE_WECHATPAY_MERCHANT_ID": WECHATPAY_MERCHANT_ID,
+            "SONGHE_WECHATPAY_KEYS_DIR": str(keys_dir / "wechatpay"),
+            "SONGHE_BANK_URL": sandbox,
+            # As in production, a channel's notification comes through the entry.
+            "SONGHE_PAYMENT_CALLBACK_BASE_URL": entry,
+            "SONGHE_PAYMENT_RETURN_BASE_URL": entry,
+        }
 
     def _sandbox_settings(self) -> dict[str, str]:
         return {
@@ -217,6 +244,8 @@ class Plan:
             "SONGHE_SANDBOX_HTTP_PORT": str(self.ports["sandbox"]),
             "SONGHE_SANDBOX_DATA_DIR": str(self.state_dir / "sandbox"),
             "SONGHE_SANDBOX_SEED": os.environ.get("SONGHE_SANDBOX_SEED", "1"),
+            "SONGHE_SANDBOX_PUBLIC_URL": self.urls["sandbox"],
+            "SONGHE_SANDBOX_CHANNEL_KEYS_DIR": str(self.keys_dir / "channels" / "sandbox"),
         }
 
     def _entry_settings(self) -> dict[str, str]:

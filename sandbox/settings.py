@@ -25,6 +25,10 @@ class SandboxSettings(BaseSettings):
     http_port: int = Field(ge=1, le=65535)
     data_dir: Path
     seed: int = 1
+    # Where a payer's browser finds the cashier pages: without it, where we listen.
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
+    # Without keys there is no Alipay and no WeChat Pay here.
+    channel_keys_dir: Path | None = None
     sms_delivery_delay_ms: int = Field(default=200, ge=0, le=60_000)
 
 

@@ -241,8 +241,8 @@ class TestNetwork:
             (name_of(origin), name_of(target))
             for origin in manifests.ours()
             for target in manifests.ours()
-            if name_of(origin) != "entry" and may_connect(manifests, origin, target, "http")
-            if name_of(target) != "sandbox"
+            if may_connect(manifests, origin, target, "http")
+            if name_of(origin) not in ("entry", "sandbox") and name_of(target) != "sandbox"
         }
         assert reached == {
             ("billing-api", "identity-api"),
@@ -275,13 +275,19 @@ class TestNetwork:
 
         callers = {name_of(one) for one in dev.ours() if may_connect(dev, one, sandbox, "http")}
 
-        assert callers == {"identity-api", "payment-worker", "notifier-worker"}
-        assert not [
-            name_of(one)
+        assert callers == {"identity-api", "payment-api", "payment-worker", "notifier-worker"}
+
+    def test_the_sandbox_calls_back_through_the_entry_alone(self, dev: Manifests) -> None:
+        sandbox = dev.named("Deployment", "sandbox")
+
+        reached = [
+            (name_of(one), port)
             for one in dev.workloads()
             for port in ports_of(one)
             if may_connect(dev, sandbox, one, port)
         ]
+
+        assert reached == [("entry", "http")]
 
     def test_metrics_are_for_who_carries_the_label(self, manifests: Manifests) -> None:
         scraper = {"songhe/scrapes-metrics": "yes"}
