@@ -1,5 +1,6 @@
 """The composition root of notifier: the only file that knows every other."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from services.notifier.adapters.jinja_texts import JinjaTexts
 from services.notifier.adapters.metrics import SMS_ENDED, SMS_SECONDS
 from services.notifier.adapters.repositories import PostgresTransactions
 from services.notifier.application.deliver_messages import DeliverMessages
+from services.notifier.application.ports import Contacts, SmsProvider
 from services.notifier.domain.deliveries import Delivery, Schedule
 from services.notifier.domain.notifications import SMS_STATES, Channel
 from services.notifier.settings import ApiSettings, NotifierSettings, WorkerSettings
@@ -39,6 +41,8 @@ WORKER_CONNECTIONS = 2
 # How soon an SMS goes out after its event was recorded, at the latest.
 SMS_IDLE_SECONDS = 0.2
 GAUGES_SECONDS = 15.0
+
+Closing = Sequence[Callable[[], Awaitable[None]]]
 
 
 def compose_api(settings: ApiSettings, database: Database, keys: KeySource) -> FastAPI:
@@ -69,9 +73,6 @@ async def api(settings: NotifierSettings) -> int:
 async def worker(settings: NotifierSettings) -> int:
     """Hears billing and payment, and tells people. It publishes nothing."""
     settings = read_settings(WorkerSettings)
-    clock = SystemClock()
-    count_transitions(SMS_STATES)
-    database = _open(settings, WORKER_CONNECTIONS, clock)
     redis = open_redis(settings.redis_url.get_secret_value())
     contacts = IdentityContacts(
         settings.identity_url,
@@ -80,6 +81,17 @@ async def worker(settings: NotifierSettings) -> int:
         sealer=Sealer.from_file(settings.contact_cache_key_file),
     )
     provider = HttpSmsProvider(settings.sms_url)
+    closing = [contacts.close, provider.close, redis.aclose]
+    return await run_worker(settings, contacts=contacts, provider=provider, closing=closing)
+
+
+async def run_worker(
+    settings: WorkerSettings, *, contacts: Contacts, provider: SmsProvider, closing: Closing
+) -> int:
+    """The worker over these contacts and this gateway; `closing` ends what they need."""
+    clock = SystemClock()
+    count_transitions(SMS_STATES)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
     deliver = DeliverMessages(
         PostgresTransactions(database),
         contacts=contacts,
@@ -101,7 +113,7 @@ async def worker(settings: NotifierSettings) -> int:
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
         ],
-        closing=[contacts.close, provider.close, redis.aclose, database.close],
+        closing=[*closing, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
         health=service_health(database, service=SERVICE, watched=[dispatch]),
         operations=settings.metrics_address(),

@@ -129,18 +129,25 @@ def compose_loops(
 async def worker(settings: PaymentSettings) -> int:
     """Hears billing, asks the channels, and sends what payment tells."""
     settings = read_settings(WorkerSettings)
+    client = open_client(
+        call_timeout_seconds=settings.payment_call_timeout_seconds,
+        connections=settings.payment_concurrent_calls,
+    )
+    sandbox = MeasuredDirectChannel(SandboxDirectChannel(client, url=settings.sandbox_direct_url))
+    return await run_worker(
+        settings, channels={SANDBOX_DIRECT.id: sandbox}, closing=[client.aclose]
+    )
+
+
+async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: Closing) -> int:
+    """The worker over these channels; `closing` ends what they need, after everything else."""
     clock = SystemClock()
     count_transitions(ORDER_TRANSITIONS)
     count_transitions(ATTEMPT_TRANSITIONS)
     count_transitions(REFUND_TRANSITIONS)
     database = _open(settings, WORKER_CONNECTIONS, clock)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock)
-    client = open_client(
-        call_timeout_seconds=settings.payment_call_timeout_seconds,
-        connections=settings.payment_concurrent_calls,
-    )
-    sandbox = MeasuredDirectChannel(SandboxDirectChannel(client, url=settings.sandbox_direct_url))
-    loops = compose_loops(database, {SANDBOX_DIRECT.id: sandbox}, settings, clock)
+    loops = compose_loops(database, channels, settings, clock)
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers
     dispatch = Dispatch(database, reactions, bootstrap_servers=kafka)
@@ -158,7 +165,7 @@ async def worker(settings: PaymentSettings) -> int:
             DueLoop("payment_gauges", own_gauges.step, idle_seconds=GAUGES_SECONDS),
             relay,
         ],
-        closing=[client.aclose, database.close, relay_database.close],
+        closing=[*closing, database.close, relay_database.close],
         grace_seconds=settings.shutdown_grace_seconds,
         health=service_health(database, service=SERVICE, watched=[dispatch, relay]),
         operations=settings.metrics_address(),

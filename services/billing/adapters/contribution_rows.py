@@ -1,6 +1,6 @@
 """Contributions in PostgreSQL: sets are read and written in one statement each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -43,10 +43,19 @@ INSERT = text(
     INSERT INTO contribution (
         id, insured_person_id, scheme, region, period, base_fen, amount_fen, currency, shares,
         rule_id, provisional, supersedes, status, version, can_retry, correlation_id, created_at)
-    VALUES (
-        :id, :insured_person_id, :scheme, :region, :period, :base_fen, :amount_fen, :currency,
-        CAST(:shares AS jsonb), :rule_id, :provisional, :supersedes, :status, :version,
-        :can_retry, :correlation_id, :created_at)
+    SELECT id, insured_person_id, scheme, region, period, base_fen, amount_fen, currency,
+           CAST(shares AS jsonb), rule_id, provisional, supersedes, status, version, can_retry,
+           correlation_id, created_at
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:insured_person_ids AS uuid[]), CAST(:schemes AS text[]),
+        CAST(:regions AS text[]), CAST(:periods AS text[]), CAST(:base_fens AS bigint[]),
+        CAST(:amount_fens AS bigint[]), CAST(:currencies AS text[]), CAST(:shares AS text[]),
+        CAST(:rule_ids AS text[]), CAST(:provisionals AS boolean[]), CAST(:supersedes AS uuid[]),
+        CAST(:statuses AS text[]), CAST(:versions AS bigint[]), CAST(:can_retries AS boolean[]),
+        CAST(:correlation_ids AS uuid[]), CAST(:created_ats AS timestamptz[])
+    ) AS row (id, insured_person_id, scheme, region, period, base_fen, amount_fen, currency,
+              shares, rule_id, provisional, supersedes, status, version, can_retry,
+              correlation_id, created_at)
     """
 )
 SAVE = text(
@@ -115,9 +124,10 @@ class ContributionRows:
         row = rows.mappings().one_or_none()
         return self._remember(row) if row is not None else None
 
-    async def insert(self, contribution: Contribution) -> None:
-        await self._connection.execute(INSERT, _values(contribution))
-        self._loaded[contribution.id] = replace(contribution)
+    async def insert(self, contributions: Sequence[Contribution]) -> None:
+        if contributions:
+            await self._connection.execute(INSERT, _columns(contributions))
+            self._loaded |= {c.id: replace(c) for c in contributions}
 
     async def save(self, contributions: Iterable[Contribution]) -> None:
         changed = [c for c in contributions if c != self._loaded[c.id]]
@@ -196,23 +206,23 @@ def _contribution(row: RowMapping) -> Contribution:
     )
 
 
-def _values(contribution: Contribution) -> dict[str, Any]:
+def _columns(contributions: Sequence[Contribution]) -> dict[str, list[Any]]:
     return {
-        "id": contribution.id,
-        "insured_person_id": contribution.insured_person_id,
-        "scheme": contribution.scheme,
-        "region": contribution.region,
-        "period": contribution.period,
-        "base_fen": contribution.base.fen,
-        "amount_fen": contribution.amount.fen,
-        "currency": contribution.currency,
-        "shares": msgspec.json.encode(contribution.shares).decode(),
-        "rule_id": contribution.rule_id,
-        "provisional": contribution.provisional,
-        "supersedes": contribution.supersedes,
-        "status": str(contribution.status),
-        "version": contribution.version,
-        "can_retry": contribution.can_retry,
-        "correlation_id": contribution.correlation_id,
-        "created_at": contribution.created_at,
+        "ids": [c.id for c in contributions],
+        "insured_person_ids": [c.insured_person_id for c in contributions],
+        "schemes": [c.scheme for c in contributions],
+        "regions": [c.region for c in contributions],
+        "periods": [c.period for c in contributions],
+        "base_fens": [c.base.fen for c in contributions],
+        "amount_fens": [c.amount.fen for c in contributions],
+        "currencies": [c.currency for c in contributions],
+        "shares": [msgspec.json.encode(c.shares).decode() for c in contributions],
+        "rule_ids": [c.rule_id for c in contributions],
+        "provisionals": [c.provisional for c in contributions],
+        "supersedes": [c.supersedes for c in contributions],
+        "statuses": [str(c.status) for c in contributions],
+        "versions": [c.version for c in contributions],
+        "can_retries": [c.can_retry for c in contributions],
+        "correlation_ids": [c.correlation_id for c in contributions],
+        "created_ats": [c.created_at for c in contributions],
     }

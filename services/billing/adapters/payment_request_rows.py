@@ -39,10 +39,15 @@ INSERT = text(
         payment_order_id, contribution_id, insured_person_id, payer_id, channel, amount_fen,
         currency, scheme, region, period, status, version, ask_count, next_ask_at,
         outcome_sequence, expires_at, correlation_id, created_at)
-    VALUES (
-        :payment_order_id, :contribution_id, :insured_person_id, :payer_id, :channel, :amount_fen,
-        :currency, :scheme, :region, :period, :status, :version, :ask_count, :next_ask_at,
-        :outcome_sequence, :expires_at, :correlation_id, :created_at)
+    SELECT * FROM unnest(
+        CAST(:payment_order_ids AS uuid[]), CAST(:contribution_ids AS uuid[]),
+        CAST(:insured_person_ids AS uuid[]), CAST(:payer_ids AS uuid[]), CAST(:channels AS text[]),
+        CAST(:amount_fens AS bigint[]), CAST(:currencies AS text[]), CAST(:schemes AS text[]),
+        CAST(:regions AS text[]), CAST(:periods AS text[]), CAST(:statuses AS text[]),
+        CAST(:versions AS bigint[]), CAST(:ask_counts AS integer[]),
+        CAST(:next_ask_ats AS timestamptz[]), CAST(:outcome_sequences AS bigint[]),
+        CAST(:expires_ats AS timestamptz[]), CAST(:correlation_ids AS uuid[]),
+        CAST(:created_ats AS timestamptz[]))
     """
 )
 SAVE = text(
@@ -86,28 +91,30 @@ class PaymentRequestRows:
         rows = await self._connection.execute(LOCK_DUE, {"now": now, "limit": limit})
         return [self._remember(row) for row in rows.mappings()]
 
-    async def insert(self, request: PaymentRequest) -> None:
+    async def insert(self, requests: Sequence[PaymentRequest]) -> None:
+        if not requests:
+            return
         await self._connection.execute(
             INSERT,
             {
-                "payment_order_id": request.payment_order_id,
-                "contribution_id": request.contribution_id,
-                "insured_person_id": request.insured_person_id,
-                "payer_id": request.payer_id,
-                "channel": request.channel,
-                "amount_fen": request.amount.fen,
-                "currency": request.currency,
-                "scheme": request.scheme,
-                "region": request.region,
-                "period": request.period,
-                "status": str(request.status),
-                "version": request.version,
-                "ask_count": request.ask_count,
-                "next_ask_at": request.next_ask_at,
-                "outcome_sequence": request.outcome_sequence,
-                "expires_at": request.expires_at,
-                "correlation_id": request.correlation_id,
-                "created_at": request.created_at,
+                "payment_order_ids": [r.payment_order_id for r in requests],
+                "contribution_ids": [r.contribution_id for r in requests],
+                "insured_person_ids": [r.insured_person_id for r in requests],
+                "payer_ids": [r.payer_id for r in requests],
+                "channels": [r.channel for r in requests],
+                "amount_fens": [r.amount.fen for r in requests],
+                "currencies": [r.currency for r in requests],
+                "schemes": [r.scheme for r in requests],
+                "regions": [r.region for r in requests],
+                "periods": [r.period for r in requests],
+                "statuses": [str(r.status) for r in requests],
+                "versions": [r.version for r in requests],
+                "ask_counts": [r.ask_count for r in requests],
+                "next_ask_ats": [r.next_ask_at for r in requests],
+                "outcome_sequences": [r.outcome_sequence for r in requests],
+                "expires_ats": [r.expires_at for r in requests],
+                "correlation_ids": [r.correlation_id for r in requests],
+                "created_ats": [r.created_at for r in requests],
             },
         )
 

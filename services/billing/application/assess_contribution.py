@@ -54,8 +54,8 @@ async def assess_contribution(
     if current is not None:
         await _supersede(unit, current)
     contribution = _contribution(wanted, assessment, current, now)
-    await unit.contributions.insert(contribution)
-    _tell(unit, contribution)
+    await unit.contributions.insert([contribution])
+    tell_assessed(unit, contribution)
     return contribution, True
 
 
@@ -87,7 +87,8 @@ def _contribution(
     )
 
 
-def _tell(unit: Unit, contribution: Contribution) -> None:
+def tell_assessed(unit: Unit, contribution: Contribution) -> None:
+    """Emit ContributionAssessed for a contribution at version 1."""
     unit.emit(
         ContributionAssessed(
             contribution_id=contribution.id,

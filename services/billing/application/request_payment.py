@@ -61,12 +61,12 @@ async def request_payment(
     await _check_payable(unit, contribution, standards, now)
     if await unit.is_outbox_stuck():
         raise Unavailable("busy", BUSY.zh, retry_after_seconds=BUSY_RETRY_SECONDS)
-    request = _new_request(
+    request = new_request(
         contribution, wanted, now=now, asking=asking, order_lifetime=order_lifetime
     )
     contribution.await_payment(request.payment_order_id)
     await unit.contributions.save([contribution])
-    await unit.payment_requests.insert(request)
+    await unit.payment_requests.insert([request])
     tell_requested(unit, request)
     return contribution, request
 
@@ -108,7 +108,7 @@ async def _check_payable(
     check_period(allowed_periods(policy, shanghai_month(now)), contribution.period)
 
 
-def _new_request(
+def new_request(
     contribution: Contribution,
     wanted: RequestPayment,
     *,
@@ -116,6 +116,7 @@ def _new_request(
     asking: AskingPolicy,
     order_lifetime: timedelta,
 ) -> PaymentRequest:
+    """An open request for the whole amount of a contribution, at version 1."""
     return PaymentRequest(
         payment_order_id=new_id(),
         contribution_id=contribution.id,

@@ -1,0 +1,72 @@
+"""A worker in core mode: `python -m bench.core_process <service> worker`.
+
+It is the service's own worker, composed by its own `main.py`; only channel, SMS gateway and
+contacts are replaced by the in-process world. `SONGHE_CORE_BOOK_DIR` names the book's folder.
+Billing calls nobody outside, so its worker is the product's as it is.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bench.book import Book
+from bench.in_process_world import InProcessChannel, InProcessGateway, KnownContacts
+from services.billing import main as billing
+from services.notifier import main as notifier
+from services.notifier.settings import NotifierSettings
+from services.notifier.settings import WorkerSettings as NotifierWorkerSettings
+from services.payment import main as payment
+from services.payment.adapters.measured_channel import MeasuredDirectChannel
+from services.payment.adapters.sandbox_direct_channel import SANDBOX_DIRECT
+from services.payment.settings import PaymentSettings
+from services.payment.settings import WorkerSettings as PaymentWorkerSettings
+from shared.runtime import commands
+from shared.runtime.commands import ServiceCommands
+from shared.runtime.settings import read_settings
+
+BOOK_DIR = "SONGHE_CORE_BOOK_DIR"
+
+
+async def _payment_worker(_settings: PaymentSettings) -> int:
+    channel = MeasuredDirectChannel(InProcessChannel(_book()))
+    return await payment.run_worker(
+        read_settings(PaymentWorkerSettings), channels={SANDBOX_DIRECT.id: channel}, closing=[]
+    )
+
+
+async def _notifier_worker(_settings: NotifierSettings) -> int:
+    return await notifier.run_worker(
+        read_settings(NotifierWorkerSettings),
+        contacts=KnownContacts(),
+        provider=InProcessGateway(_book()),
+        closing=[],
+    )
+
+
+def commands_of(service: str) -> ServiceCommands[Any]:
+    """The service's own commands, with its worker in core mode."""
+    known: dict[str, ServiceCommands[Any]] = {
+        "billing": billing.COMMANDS,
+        "payment": replace(payment.COMMANDS, processes={"worker": _payment_worker}),
+        "notifier": replace(notifier.COMMANDS, processes={"worker": _notifier_worker}),
+    }
+    if service not in known:
+        sys.exit(f"There is no {service} in core mode; there are {', '.join(known)}.")
+    return known[service]
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run a command of a service in core mode and exit with its code."""
+    if not arguments:
+        sys.exit("Say which service: billing, payment or notifier.")
+    commands.main(commands_of(arguments[0]), arguments[1:])
+
+
+def _book() -> Book:
+    return Book(Path(os.environ[BOOK_DIR]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
