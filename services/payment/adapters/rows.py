@@ -59,6 +59,7 @@ ATTEMPT_FACTS: Columns = {
     "send_count": "integer",
     "first_sent_at": "timestamptz",
     "query_count": "integer",
+    "method": "text",
 }
 # Sends and queries are counted by the claim alone; leases end with every save.
 ATTEMPT_STATE: Columns = {
@@ -76,6 +77,8 @@ ATTEMPT_STATE: Columns = {
     "reason": "text",
     "unexpected_sequence": "integer",
     "decision": "text",
+    "close_wanted_at": "timestamptz",
+    "asked_at": "timestamptz",
 }
 ATTEMPT: Columns = {**ATTEMPT_FACTS, **ATTEMPT_STATE}
 
@@ -201,6 +204,9 @@ def attempt_row(attempt: PaymentAttempt) -> dict[str, Any]:
         "reason": attempt.reason.value if attempt.reason else None,
         "unexpected_sequence": attempt.unexpected_sequence,
         "decision": attempt.decision.value if attempt.decision else None,
+        "method": attempt.method,
+        "close_wanted_at": attempt.close_wanted_at,
+        "asked_at": attempt.asked_at,
     }
 
 
@@ -230,6 +236,9 @@ def to_attempt(row: Row) -> PaymentAttempt:
         reason=FailureReason(row["reason"]) if row["reason"] else None,
         unexpected_sequence=row["unexpected_sequence"],
         decision=MoneyDecision(row["decision"]) if row["decision"] else None,
+        method=row["method"],
+        close_wanted_at=row["close_wanted_at"],
+        asked_at=row["asked_at"],
     )
 
 

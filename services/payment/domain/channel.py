@@ -25,12 +25,37 @@ class ChannelName:
     en: str
 
 
+class OpensIn(StrEnum):
+    """Where the payer must be for a way of starting to work."""
+
+    PHONE_BROWSER = "phone_browser"
+    CHANNEL_APP = "channel_app"
+    OUR_APP = "our_app"
+    OTHER_DEVICE = "other_device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One way to open a cashier; `needs_openid` where the channel must know its payer first."""
+
+    id: str
+    opens_in: OpensIn
+    needs_openid: bool = False
+
+
+# The shortest that both Alipay and WeChat Pay accept as an order's time.
+SHORTEST_EXPIRY = timedelta(minutes=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """The facts about one channel that the rules need.
 
     `idempotency_window`: how long after the first send the same attempt id surely cannot
-    charge twice; we never send again later than that.
+    charge twice; we never send again later than that. `shortest_expiry`: an attempt with less
+    time than this is not started. `refund_window`: how long after a payment money can go back
+    through the channel; None where it cannot. `has_bill`: whether the channel tells, a day
+    later, what it received.
     """
 
     id: str
@@ -40,6 +65,13 @@ class Capabilities:
     minimum: Money
     maximum: Money
     usable: bool = True
+    methods: tuple[Method, ...] = ()
+    shortest_expiry: timedelta = SHORTEST_EXPIRY
+    refund_window: timedelta | None = None
+    has_bill: bool = False
 
     def takes(self, amount: Money) -> bool:
         return self.usable and self.minimum <= amount <= self.maximum
+
+    def method(self, method_id: str) -> Method | None:
+        return next((method for method in self.methods if method.id == method_id), None)

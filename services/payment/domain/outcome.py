@@ -29,9 +29,12 @@ from services.payment.domain.payment_attempt import (
 )
 from services.payment.domain.payment_order import PaymentOrder, Settlement
 from services.payment.domain.query_schedule import (
+    ASKING_STEPS,
     NOT_THERE_INTERVAL,
     NOT_THERE_MARGIN,
+    PAYER_STEPS,
     UNKNOWN_LIMIT,
+    next_cashier_query_at,
     next_decision_ask_at,
     next_query_at,
     promised_until,
@@ -90,9 +93,9 @@ def _while_open(
         case Declined():
             return _declined(order, attempt, answer.reason, asking)
         case AwaitingPayer():
-            return Outcome(order, _awaiting_payer(attempt, asking.now))
+            return Outcome(order, _awaiting_payer(attempt, asking))
         case Unknown():
-            return _unknown(order, attempt, asking.now)
+            return _unknown(order, attempt, asking)
         case NotThere():
             return _not_there(order, attempt, asking)
         case Closed():
@@ -122,7 +125,7 @@ def _succeeded(
 ) -> Outcome:
     if answer.amount != attempt.amount:
         if asking.call is not Call.QUERY and attempt.is_open:
-            return _ask_at_once(order, attempt, asking.now)
+            return _ask_at_once(order, attempt, asking)
         return _suspense(order, attempt, answer, asking.now)
     received = _received(attempt, answer)
     if order.is_open:
@@ -176,27 +179,31 @@ def _declined(
     return Outcome(order, declined)
 
 
-def _awaiting_payer(attempt: PaymentAttempt, now: datetime) -> PaymentAttempt:
+def _awaiting_payer(attempt: PaymentAttempt, asking: Asking) -> PaymentAttempt:
     moved = _moved(attempt, AttemptStatus.AWAITING_PAYER)
-    return replace(moved, not_there_count=0, last_not_there_at=None, due_at=_query_at(attempt, now))
+    due_at = _query_at(moved, asking)
+    if asking.now < attempt.expires_at:
+        due_at = min(due_at, attempt.expires_at)
+    return replace(moved, not_there_count=0, last_not_there_at=None, due_at=due_at)
 
 
-def _unknown(order: PaymentOrder, attempt: PaymentAttempt, now: datetime) -> Outcome:
-    since = attempt.unknown_since or now
-    promise = promised_until(unknown_since=since, now=now)
+def _unknown(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
+    """No answer about money. A cashier that does not start shows nobody a page to pay on."""
+    if asking.is_cashier and asking.call is Call.START:
+        return Outcome(order, replace(attempt, due_at=_query_at(attempt, asking)))
+    since = attempt.unknown_since or asking.now
+    promise = promised_until(unknown_since=since, now=asking.now)
     unknown = replace(
-        _moved(attempt, AttemptStatus.UNKNOWN),
-        unknown_since=since,
-        promised_until=promise,
-        due_at=min(_query_at(attempt, now), promise),
+        _moved(attempt, AttemptStatus.UNKNOWN), unknown_since=since, promised_until=promise
     )
-    return Outcome(order, unknown, items=_item_when_overdue(unknown, now))
+    unknown = replace(unknown, due_at=min(_query_at(unknown, asking), promise))
+    return Outcome(order, unknown, items=_item_when_overdue(unknown, asking.now))
 
 
-def _ask_at_once(order: PaymentOrder, attempt: PaymentAttempt, now: datetime) -> Outcome:
-    """A wrong amount in the answer to a send: unknown until a query confirms it."""
-    outcome = _unknown(order, attempt, now)
-    return replace(outcome, attempt=replace(outcome.attempt, due_at=now))
+def _ask_at_once(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
+    """A wrong amount that no query told: unknown until a query confirms it."""
+    outcome = _unknown(order, attempt, replace(asking, call=Call.QUERY))
+    return replace(outcome, attempt=replace(outcome.attempt, due_at=asking.now))
 
 
 def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
@@ -205,11 +212,24 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
     if _may_send_again(order, attempt, asking):
         again_at = send_again_at(send_count=attempt.send_count, now=asking.now)
         return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
-    wait_until = min(_query_at(attempt, asking.now), attempt.expires_at + NOT_THERE_MARGIN)
-    waiting = replace(attempt, due_at=max(wait_until, asking.now))
+    if asking.is_cashier:
+        return Outcome(order, _not_opened_yet(attempt, asking))
+    waiting = replace(attempt, due_at=_wait_for_margin(attempt, asking))
     if attempt.status is AttemptStatus.UNKNOWN:
-        waiting = replace(_unknown(order, attempt, asking.now).attempt, due_at=waiting.due_at)
+        waiting = replace(_unknown(order, attempt, asking).attempt, due_at=waiting.due_at)
     return Outcome(order, waiting, items=_item_when_overdue(attempt, asking.now))
+
+
+def _not_opened_yet(attempt: PaymentAttempt, asking: Asking) -> PaymentAttempt:
+    """A cashier may know an order only when the payer opens it: until then it waits for them."""
+    if attempt.status is AttemptStatus.UNKNOWN:
+        attempt = _moved(attempt, AttemptStatus.AWAITING_PAYER)
+    return replace(attempt, due_at=_wait_for_margin(attempt, asking))
+
+
+def _wait_for_margin(attempt: PaymentAttempt, asking: Asking) -> datetime:
+    wait_until = min(_query_at(attempt, asking), attempt.expires_at + NOT_THERE_MARGIN)
+    return max(wait_until, asking.now)
 
 
 def _may_send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> bool:
@@ -249,8 +269,11 @@ def _never_sent(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) ->
 
 def _closed(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
     """A cashier's order outlives its attempts: it expires when none of them is open any more."""
+    is_late = not asking.is_cashier or asking.now >= attempt.expires_at
     closed = replace(
-        _moved(attempt, AttemptStatus.CLOSED), reason=FailureReason.EXPIRED, due_at=None
+        _moved(attempt, AttemptStatus.CLOSED),
+        reason=FailureReason.EXPIRED if is_late else None,
+        due_at=None,
     )
     if order.is_open and not asking.is_cashier:
         order = payment_order.fail(order, FailureReason.EXPIRED)
@@ -280,10 +303,18 @@ def _moved(attempt: PaymentAttempt, target: AttemptStatus) -> PaymentAttempt:
     )
 
 
-def _query_at(attempt: PaymentAttempt, now: datetime) -> datetime:
-    return next_query_at(
-        query_count=attempt.query_count, first_sent_at=attempt.first_sent_at or now, now=now
-    )
+def _query_at(attempt: PaymentAttempt, asking: Asking) -> datetime:
+    sent_at, now = attempt.first_sent_at or asking.now, asking.now
+    if not asking.is_cashier:
+        return next_query_at(query_count=attempt.query_count, first_sent_at=sent_at, now=now)
+    # The last time that somebody began to wait for the answer: without one it is the payer's turn.
+    waiting_since = [attempt.unknown_since, attempt.asked_at, attempt.close_wanted_at]
+    if now >= attempt.expires_at:
+        waiting_since.append(attempt.expires_at)
+    since = max((at for at in waiting_since if at is not None), default=None)
+    if since is None:
+        return next_cashier_query_at(steps=PAYER_STEPS, since=sent_at, now=now)
+    return next_cashier_query_at(steps=ASKING_STEPS, since=since, now=now)
 
 
 def _item_when_overdue(attempt: PaymentAttempt, now: datetime) -> tuple[OperatorItem, ...]:

@@ -72,7 +72,9 @@ class PaymentAttempt:
 
     `next_call` becomes QUERY in the commit before a send, so that whoever finds the row after
     a crash asks first. `due_at` is None where nothing is left to do. `received` is what the
-    channel said it took, right amount or not.
+    channel said it took, right amount or not. `method` is the way a payer opened the cashier.
+    `close_wanted_at`: since when nobody shall pay by it any more. `asked_at`: when the payer
+    last came back and wanted to know.
     """
 
     id: UUID
@@ -99,6 +101,9 @@ class PaymentAttempt:
     reason: FailureReason | None = None
     unexpected_sequence: int = 0
     decision: MoneyDecision | None = None
+    method: str | None = None
+    close_wanted_at: datetime | None = None
+    asked_at: datetime | None = None
 
     @property
     def number(self) -> str:
@@ -108,6 +113,19 @@ class PaymentAttempt:
     @property
     def is_open(self) -> bool:
         return self.status in OPEN_STATUSES
+
+    @property
+    def is_direct(self) -> bool:
+        """Charged by us, without a cashier and its payer."""
+        return self.method is None
+
+    def is_asked_since(self, instant: datetime) -> bool:
+        """Whether the payer came back after this instant and wanted to know."""
+        return self.asked_at is not None and self.asked_at > instant
+
+    def shall_close(self, now: datetime) -> bool:
+        """Whether the channel must be told to take no money by this attempt any more."""
+        return self.is_open and (self.close_wanted_at is not None or now >= self.expires_at)
 
     @property
     def awaits_decision(self) -> bool:

@@ -18,6 +18,9 @@ class OrderStatus(StrEnum):
     REFUNDED = "REFUNDED"
 
 
+# Stands for the channel of an order whose payer has yet to choose one.
+CHOSEN_BY_PAYER = "chosen-by-payer"
+
 S = OrderStatus
 ORDER_TRANSITIONS = Transitions(
     "payment_order",

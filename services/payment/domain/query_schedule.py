@@ -10,6 +10,22 @@ QUERY_INTERVAL = timedelta(minutes=5)
 UNKNOWN_LIMIT = timedelta(hours=24)
 QUERY_INTERVAL_WATCHING = timedelta(hours=1)
 
+# How often a cashier is asked, by how long ago the asking began. Where somebody waits for the
+# answer, the truth is usually there within seconds; after minutes it is the channel's trouble.
+ASKING_STEPS = (
+    (timedelta(seconds=5), timedelta(seconds=1)),
+    (timedelta(seconds=30), timedelta(seconds=5)),
+    (timedelta(minutes=2), timedelta(seconds=15)),
+    (timedelta(minutes=10), timedelta(minutes=1)),
+)
+# A payer is some half a minute in the cashier, and the channel notifies at once: these queries
+# are for notifications that are lost, so fewer are enough.
+PAYER_STEPS = (
+    (timedelta(seconds=30), timedelta(seconds=5)),
+    (timedelta(minutes=2), timedelta(seconds=15)),
+    (timedelta(minutes=10), timedelta(minutes=1)),
+)
+
 # The first send again is at once: the usual cause is our own crash before the call.
 SEND_AGAIN_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (0, 2, 5, 15, 60))
 
@@ -40,6 +56,18 @@ def next_query_at(*, query_count: int, first_sent_at: datetime, now: datetime) -
     if query_count < len(QUERY_DELAYS):
         return now + QUERY_DELAYS[query_count]
     if now - first_sent_at < UNKNOWN_LIMIT:
+        return now + QUERY_INTERVAL
+    return now + QUERY_INTERVAL_WATCHING
+
+
+def next_cashier_query_at(
+    *, steps: tuple[tuple[timedelta, timedelta], ...], since: datetime, now: datetime
+) -> datetime:
+    """When to ask a cashier again: often at first, then capped; slowly after a day."""
+    for until, interval in steps:
+        if now - since < until:
+            return now + interval
+    if now - since < UNKNOWN_LIMIT:
         return now + QUERY_INTERVAL
     return now + QUERY_INTERVAL_WATCHING
 

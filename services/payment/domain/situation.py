@@ -1,6 +1,6 @@
 """Where an order stands for a person: one situation per truth, computed from the whole order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,15 +8,25 @@ from uuid import UUID
 
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import AttemptStatus, MoneyDecision, PaymentAttempt
-from services.payment.domain.payment_order import OrderStatus, PaymentOrder
+from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, PaymentOrder
 from services.payment.domain.query_schedule import PROMISES, UNKNOWN_LIMIT, promised_until
 
 # A channel that answers does so in a few seconds; then the honest word is "unknown".
 ASKING_LIMIT = timedelta(seconds=15)
 
 
+# Five minutes of margin, two looks a minute apart, and some room.
+CLOSING_LIMIT = timedelta(minutes=10)
+
+
 class Situation(StrEnum):
+    WAITING_FOR_CHOICE = "waiting_for_choice"
     WAITING_FOR_PAYER = "waiting_for_payer"
+    WAITING_IN_CASHIER = "waiting_in_cashier"
+    WAITING_CHANNEL_STOPPED = "waiting_channel_stopped"
+    WAITING_AFTER_DECLINE = "waiting_after_decline"
+    CLOSING_ATTEMPT = "closing_attempt"
+    CLOSING_ORDER = "closing_order"
     ASKING_CHANNEL = "asking_channel"
     UNKNOWN = "unknown"
     UNKNOWN_STILL = "unknown_still"
@@ -46,12 +56,19 @@ class Standing:
 
 
 def standing_of(
-    order: PaymentOrder, attempts: Sequence[PaymentAttempt], *, now: datetime
+    order: PaymentOrder,
+    attempts: Sequence[PaymentAttempt],
+    *,
+    now: datetime,
+    stopped: Container[str] = (),
 ) -> Standing:
-    """What is true for the person now; `attempts` are all attempts of the order."""
+    """What is true for the person now; `attempts` are all attempts of the order.
+
+    `stopped` are the channels that take no new payments at present.
+    """
     match order.status:
         case OrderStatus.REQUESTED:
-            return _while_requested(order, attempts, now)
+            return _while_requested(order, attempts, now=now, stopped=stopped)
         case OrderStatus.FAILED:
             return _after_failure(order, attempts, now)
         case OrderStatus.SETTLED:
@@ -61,22 +78,60 @@ def standing_of(
 
 
 def _while_requested(
-    order: PaymentOrder, attempts: Sequence[PaymentAttempt], now: datetime
+    order: PaymentOrder,
+    attempts: Sequence[PaymentAttempt],
+    *,
+    now: datetime,
+    stopped: Container[str],
 ) -> Standing:
     unknown = _newest(attempt for attempt in attempts if attempt.unknown_since is not None)
     if unknown is not None and unknown.unknown_since is not None:
         return _unknown(unknown, since=unknown.unknown_since, now=now)
-    started = _newest(a for a in attempts if a.status is AttemptStatus.STARTED)
+    started = _newest(a for a in attempts if a.status is AttemptStatus.STARTED and a.is_direct)
     if started is not None:
-        answer_by = started.created_at + ASKING_LIMIT
-        if now < answer_by:
-            return Standing(
-                situation=Situation.ASKING_CHANNEL, attempt=started, next_update_by=answer_by
-            )
-        return _unknown(started, since=started.created_at, now=now)
+        return _asking(started, since=started.created_at, now=now)
+    asked = _newest(a for a in attempts if a.is_open and a.is_asked_since(now - ASKING_LIMIT))
+    if asked is not None and asked.asked_at is not None:
+        return _asking(asked, since=asked.asked_at, now=now)
     if now < order.expires_at:
-        return Standing(situation=Situation.WAITING_FOR_PAYER, next_update_by=order.expires_at)
-    return _unknown(_newest(attempts), since=order.expires_at, now=now)
+        return _with_the_payer(order, attempts, stopped=stopped)
+    return _over(order, attempts, now=now)
+
+
+def _asking(attempt: PaymentAttempt, *, since: datetime, now: datetime) -> Standing:
+    """Believed for a few seconds; then the honest word is "unknown"."""
+    answer_by = since + ASKING_LIMIT
+    if now >= answer_by:
+        return _unknown(attempt, since=since, now=now)
+    return Standing(situation=Situation.ASKING_CHANNEL, attempt=attempt, next_update_by=answer_by)
+
+
+def _with_the_payer(
+    order: PaymentOrder, attempts: Sequence[PaymentAttempt], *, stopped: Container[str]
+) -> Standing:
+    """Nothing moves before the payer does: in a cashier, or by choosing one."""
+    newest = _newest(attempts)
+    situation = Situation.WAITING_FOR_PAYER
+    if newest is not None and newest.status is AttemptStatus.AWAITING_PAYER:
+        situation = Situation.WAITING_IN_CASHIER
+        if newest.close_wanted_at is not None:
+            situation = Situation.CLOSING_ATTEMPT
+    elif (newest.channel if newest else order.channel) in stopped:
+        situation = Situation.WAITING_CHANNEL_STOPPED
+    elif newest is not None and newest.status is AttemptStatus.DECLINED:
+        situation = Situation.WAITING_AFTER_DECLINE
+    elif newest is None and order.channel == CHOSEN_BY_PAYER:
+        situation = Situation.WAITING_FOR_CHOICE
+    return Standing(situation=situation, attempt=newest, next_update_by=order.expires_at)
+
+
+def _over(order: PaymentOrder, attempts: Sequence[PaymentAttempt], *, now: datetime) -> Standing:
+    """Its time is over, and the channel has not yet said that nothing was paid."""
+    closed_by = order.expires_at + CLOSING_LIMIT
+    attempt = _newest(a for a in attempts if a.is_open) or _newest(attempts)
+    if now >= closed_by:
+        return _unknown(attempt, since=order.expires_at, now=now)
+    return Standing(situation=Situation.CLOSING_ORDER, attempt=attempt, next_update_by=closed_by)
 
 
 def _unknown(attempt: PaymentAttempt | None, *, since: datetime, now: datetime) -> Standing:

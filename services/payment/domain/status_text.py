@@ -67,6 +67,92 @@ def _not_paid(zh: str, en: str) -> Text:
 
 
 TEXTS: dict[Situation, Text] = {
+    Situation.WAITING_FOR_CHOICE: Text(
+        zh=Words(
+            "等您选付款方式",
+            "还没有付款。请在 {expires} 前付，过了时间不扣钱，可以重新下单。",
+            "选一种方式付款",
+        ),
+        en=Words(
+            "Waiting for you to choose how to pay",
+            "Nothing is paid yet. Please pay before {expires}. If time runs out nothing is charged"
+            " and you can order again.",
+            "Choose a way to pay",
+        ),
+        can_pay=True,
+    ),
+    Situation.WAITING_IN_CASHIER: Text(
+        zh=Words(
+            "等您在{channel}付款",
+            "还没有收到钱。请在 {expires} 前付，过了时间不扣钱，可以重新下单。"
+            "已经付了的，请先不要再付，点“我已付款”看结果。",
+            "继续去{channel}付款；也可以换一种方式。",
+        ),
+        en=Words(
+            "Waiting for you to pay at {channel}",
+            "No money has arrived yet. Please pay before {expires}. If time runs out nothing is"
+            " charged and you can order again. If you have paid, do not pay again:"
+            ' press "I have paid" to see the result.',
+            "Go on paying at {channel}, or pay another way.",
+        ),
+        can_pay=True,
+    ),
+    Situation.WAITING_CHANNEL_STOPPED: Text(
+        zh=Words(
+            "{channel}暂停付款",
+            "现在不能用{channel}付新的款。已付的不受影响，结果照样告诉您。"
+            "请在 {expires} 前付，过了时间不扣钱。",
+            "换一种方式付款",
+        ),
+        en=Words(
+            "{channel} takes no new payments now",
+            "What you have paid is safe and its result will be told. Please pay before {expires};"
+            " if time runs out nothing is charged.",
+            "Pay another way",
+        ),
+        can_pay=True,
+    ),
+    Situation.WAITING_AFTER_DECLINE: Text(
+        zh=Words(
+            "这次没付成，没有扣款",
+            "{channel}没有接受这次付款。账单还在，请在 {expires} 前再付一次，或者换一种方式。",
+            "再付一次，或换方式付款",
+        ),
+        en=Words(
+            "The payment did not go through. No money was taken",
+            "{channel} did not accept this payment. Your bill is unchanged: try again before"
+            " {expires}, or pay another way.",
+            "Try again, or pay another way",
+        ),
+        can_pay=True,
+    ),
+    Situation.CLOSING_ATTEMPT: Text(
+        zh=Words(
+            "正在取消{channel}的付款",
+            "一般几秒钟。请不要再在{channel}的页面上付款；万一付了，钱会算作您的缴费或原路退回。",
+            "可以换一种方式付款。",
+        ),
+        en=Words(
+            "Cancelling the payment at {channel}",
+            "Usually a few seconds. Please do not pay on the page of {channel} any more;"
+            " if you did, the money counts as your contribution or goes back.",
+            "You can pay another way.",
+        ),
+        can_pay=True,
+    ),
+    Situation.CLOSING_ORDER: Text(
+        zh=Words(
+            "付款时间已过，正在核对",
+            "我们在向{channel}确认有没有收到钱，请不要再付，最晚 {promise} 在这里更新。" + SAFE_ZH,
+            NOTHING_TO_DO[0],
+        ),
+        en=Words(
+            "The time to pay is over; we are checking",
+            "We ask {channel} whether it received any money. Please do not pay now;"
+            " the next news is here by {promise}. " + SAFE_EN,
+            NOTHING_TO_DO[1],
+        ),
+    ),
     Situation.WAITING_FOR_PAYER: Text(
         zh=Words(
             "等您付款",

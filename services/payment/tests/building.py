@@ -4,7 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from services.payment.domain.channel import Capabilities, ChannelKind, ChannelName
+from services.payment.domain.channel import (
+    Capabilities,
+    ChannelKind,
+    ChannelName,
+    Method,
+    OpensIn,
+)
 from services.payment.domain.channel_answer import Succeeded
 from services.payment.domain.opening import first_attempt
 from services.payment.domain.outcome import Asking
@@ -24,7 +30,22 @@ BANK = Capabilities(
     minimum=Money(1),
     maximum=Money(10_000_000_000),
 )
-CASHIER = replace(BANK, id="sandbox-cashier", kind=ChannelKind.CASHIER)
+CASHIER = replace(
+    BANK,
+    id="alipay",
+    kind=ChannelKind.CASHIER,
+    name=ChannelName(zh="支付宝", en="Alipay"),
+    methods=(
+        Method(id="wap", opens_in=OpensIn.PHONE_BROWSER),
+        Method(id="mini", opens_in=OpensIn.CHANNEL_APP, needs_openid=True),
+    ),
+)
+OTHER_CASHIER = replace(
+    CASHIER,
+    id="wechatpay",
+    name=ChannelName(zh="微信支付", en="WeChat Pay"),
+    maximum=Money(5_000_000),
+)
 
 
 def an_order(**fields: Any) -> PaymentOrder:

@@ -17,7 +17,7 @@ from services.payment.domain.channel_answer import (
 )
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.operator_item import ItemKind
-from services.payment.domain.outcome import Outcome, decide
+from services.payment.domain.outcome import Asking, Outcome, decide
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import (
     OrderStatus,
@@ -44,6 +44,7 @@ from shared.kernel.money import Money
 from shared.testing.builders import SOME_TIME
 
 TIMED_OUT = Unknown(UnknownCause.TIMEOUT)
+MINUTE = timedelta(minutes=1)
 HALF_AN_HOUR = timedelta(minutes=30)
 AFTER_MARGIN = EXPIRES_AT + timedelta(minutes=5) - SOME_TIME
 
@@ -410,20 +411,120 @@ def test_what_a_direct_channel_closed_fails_the_order_as_expired() -> None:
     assert outcome.order.reason is FailureReason.EXPIRED
 
 
+def waiting(order: PaymentOrder, **fields: object) -> PaymentAttempt:
+    """An attempt whose payer is in the cashier."""
+    return an_attempt(order, **{"method": "wap", "status": AttemptStatus.AWAITING_PAYER} | fields)
+
+
+def cashier(call: Call = Call.QUERY, *, after: timedelta = timedelta(seconds=1)) -> Asking:
+    return replace(asked(call, after=after), channel=CASHIER)
+
+
 def test_what_a_cashier_closed_leaves_the_order_open_for_another_try() -> None:
     order = an_order()
-    attempt = an_attempt(order, status=AttemptStatus.AWAITING_PAYER)
 
-    outcome = decide(order, attempt, Closed(), replace(asked(Call.CLOSE), channel=CASHIER))
+    outcome = decide(order, waiting(order), Closed(), cashier(Call.CLOSE))
 
     assert outcome.attempt.status is AttemptStatus.CLOSED
+    assert outcome.attempt.reason is None
     assert outcome.order.is_open
     assert outcome.order.version == order.version + 1
+
+
+def test_money_that_comes_after_the_close_still_pays_an_open_order() -> None:
+    order = an_order()
+    closed = decide(order, waiting(order), Closed(), cashier(Call.CLOSE))
+
+    outcome = decide(closed.order, closed.attempt, paid(), cashier(Call.NOTIFICATION))
+
+    assert outcome.order.status is OrderStatus.SETTLED
+
+
+def test_money_through_a_second_cashier_is_unexpected() -> None:
+    order = an_order()
+    first, second = waiting(order), waiting(order)
+    settled = decide(order, first, paid(), cashier(Call.NOTIFICATION)).order
+
+    outcome = decide(settled, second, paid(trade_no="T2"), cashier(Call.NOTIFICATION))
+
+    assert outcome.order.settlement == settled.settlement
+    assert outcome.attempt.awaits_decision
 
 
 def test_a_cashier_is_never_sent_again_without_the_payer() -> None:
     order = an_order()
 
-    outcome = decide(order, an_attempt(order), NotThere(), replace(asked(), channel=CASHIER))
+    outcome = decide(order, waiting(order), NotThere(), cashier())
 
     assert outcome.attempt.next_call is Call.QUERY
+    assert outcome.attempt.status is AttemptStatus.AWAITING_PAYER
+
+
+def test_a_cashier_that_does_not_start_leaves_nothing_unknown() -> None:
+    order = an_order()
+    started = waiting(order, status=AttemptStatus.STARTED)
+
+    outcome = decide(order, started, TIMED_OUT, cashier(Call.START))
+
+    assert outcome.attempt.status is AttemptStatus.STARTED
+    assert outcome.attempt.due_at is not None
+
+
+def test_a_cashier_that_knows_nothing_yet_waits_for_its_payer_again() -> None:
+    order = an_order()
+    unknown = decide(order, waiting(order), TIMED_OUT, cashier())
+
+    outcome = decide(unknown.order, unknown.attempt, NotThere(), cashier())
+
+    assert unknown.attempt.status is AttemptStatus.UNKNOWN
+    assert outcome.attempt.status is AttemptStatus.AWAITING_PAYER
+
+
+def test_a_cashier_that_knows_nothing_closes_late_and_after_two_looks() -> None:
+    order = an_order()
+    before = decide(order, waiting(order), NotThere(), cashier(after=AFTER_MARGIN - MINUTE))
+    once = decide(order, before.attempt, NotThere(), cashier(after=AFTER_MARGIN))
+    soon = decide(order, once.attempt, NotThere(), cashier(after=AFTER_MARGIN + MINUTE / 2))
+    twice = decide(order, soon.attempt, NotThere(), cashier(after=AFTER_MARGIN + MINUTE))
+
+    assert [o.attempt.status for o in (before, once, soon)] == [AttemptStatus.AWAITING_PAYER] * 3
+    assert twice.attempt.status is AttemptStatus.CLOSED
+    assert twice.attempt.reason is FailureReason.EXPIRED
+
+
+def test_a_wrong_amount_in_a_notification_is_confirmed_by_a_query_first() -> None:
+    order = an_order()
+    wrong = paid(amount=Money(1))
+
+    told = decide(order, waiting(order), wrong, cashier(Call.NOTIFICATION))
+    confirmed = decide(told.order, told.attempt, wrong, cashier())
+
+    assert told.attempt.status is AttemptStatus.UNKNOWN
+    assert told.attempt.due_at == cashier().now
+    assert told.refund is None
+    assert confirmed.order.reason is FailureReason.WRONG_AMOUNT
+    assert confirmed.refund is not None
+    assert confirmed.refund.amount == Money(1)
+
+
+def test_a_silent_cashier_is_asked_often_at_first_then_seldom_and_at_its_expiry() -> None:
+    order = an_order()
+    attempt = waiting(order)
+    waits = []
+    for seconds in (1, 60, 300, 900, 29 * 60):
+        now = timedelta(seconds=seconds)
+        due_at = decide(order, attempt, AwaitingPayer(), cashier(after=now)).attempt.due_at
+        assert due_at is not None
+        waits.append((due_at - SOME_TIME - now).total_seconds())
+
+    assert waits == [5, 15, 60, 300, 60]
+
+
+def test_a_payer_who_asks_is_answered_from_frequent_queries() -> None:
+    order = an_order()
+    later = timedelta(minutes=20)
+    attempt = waiting(order, asked_at=SOME_TIME + later)
+
+    outcome = decide(order, attempt, AwaitingPayer(), cashier(after=later))
+
+    assert outcome.attempt.due_at == SOME_TIME + later + timedelta(seconds=1)

@@ -10,6 +10,7 @@ from services.payment.domain.channel import ChannelName
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import AttemptStatus, MoneyDecision, PaymentAttempt
 from services.payment.domain.payment_order import (
+    CHOSEN_BY_PAYER,
     OrderStatus,
     PaymentOrder,
     Settlement,
@@ -47,6 +48,7 @@ SURELY_NOT_CHARGED = {
     Situation.LIMIT_EXCEEDED,
     Situation.ACCOUNT_RESTRICTED,
     Situation.REJECTED,
+    Situation.WAITING_AFTER_DECLINE,
 }
 
 
@@ -107,7 +109,7 @@ def test_an_order_without_an_attempt_waits_for_its_payer_until_it_expires() -> N
     assert "请在 13:00 前付" in status.explanation
     assert status.next_step == "去支付宝付款"
     assert status.can_pay
-    assert over.situation is Situation.UNKNOWN
+    assert over.situation is Situation.CLOSING_ORDER
 
 
 def test_a_started_attempt_is_asked_about_for_15_seconds_and_unknown_afterwards() -> None:
@@ -146,6 +148,67 @@ def test_unknown_is_shown_truthfully_with_a_promise_that_is_never_over() -> None
     assert "最晚 12:45" in first.explanation
     _, second = shown(order, attempt, after=timedelta(minutes=15))
     assert second.headline == "仍在查询，下次 14:30 告诉您"
+
+
+def at_a_cashier(order: PaymentOrder, **fields: object) -> PaymentAttempt:
+    waiting = {"method": "wap", "status": AttemptStatus.AWAITING_PAYER}
+    return an_attempt(order, **waiting | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "situation"),
+    [
+        ({}, Situation.WAITING_IN_CASHIER),
+        ({"status": AttemptStatus.STARTED}, Situation.WAITING_FOR_PAYER),
+        ({"status": AttemptStatus.DECLINED}, Situation.WAITING_AFTER_DECLINE),
+        ({"status": AttemptStatus.CLOSED}, Situation.WAITING_FOR_PAYER),
+        ({"close_wanted_at": SOME_TIME}, Situation.CLOSING_ATTEMPT),
+        ({"asked_at": SOME_TIME}, Situation.ASKING_CHANNEL),
+        ({"asked_at": SOME_TIME - timedelta(seconds=15)}, Situation.WAITING_IN_CASHIER),
+    ],
+)
+def test_every_state_of_an_attempt_at_a_cashier_is_told(
+    fields: dict[str, object], situation: Situation
+) -> None:
+    order = an_order()
+
+    standing, status = shown(order, at_a_cashier(order, **fields))
+
+    assert standing.situation is situation
+    assert standing.next_update_by is not None
+    assert status.can_pay == (situation is not Situation.ASKING_CHANNEL)
+
+
+def test_a_stopped_channel_is_told_only_to_those_who_would_begin_to_pay_there() -> None:
+    order = an_order()
+    attempt = at_a_cashier(order)
+    stopped = {order.channel}
+
+    waiting = standing_of(order, [], now=SOME_TIME, stopped=stopped)
+    paying = standing_of(order, [attempt], now=SOME_TIME, stopped=stopped)
+
+    assert waiting.situation is Situation.WAITING_CHANNEL_STOPPED
+    assert paying.situation is Situation.WAITING_IN_CASHIER
+
+
+def test_an_order_without_a_channel_waits_for_a_choice() -> None:
+    standing, status = shown(an_order(channel=CHOSEN_BY_PAYER))
+
+    assert standing.situation is Situation.WAITING_FOR_CHOICE
+    assert status.headline == "等您选付款方式"
+
+
+def test_after_the_time_to_pay_we_check_and_then_we_do_not_know() -> None:
+    order = an_order()
+    attempt = at_a_cashier(order)
+
+    checking, status = shown(order, attempt, after=timedelta(minutes=30))
+    unknown, _ = shown(order, attempt, after=timedelta(minutes=40))
+
+    assert checking.situation is Situation.CLOSING_ORDER
+    assert "请不要再付，最晚 13:10" in status.explanation
+    assert not status.can_pay
+    assert unknown.situation is Situation.UNKNOWN
 
 
 def received(order: PaymentOrder, **fields: object) -> PaymentAttempt:
