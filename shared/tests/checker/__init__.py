@@ -1,0 +1,1 @@
+"""The checker, judged on fabricated worlds."""
