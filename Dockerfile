@@ -34,6 +34,6 @@ COPY --from=code --chown=10001:10001 /data /data
 WORKDIR /app
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=90s --retries=6 \
     CMD ["python", "/app/probe.py"]
 ENTRYPOINT ["python", "/app/start.py"]
