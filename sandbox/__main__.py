@@ -11,9 +11,11 @@ from contextlib import contextmanager
 import uvicorn
 
 from sandbox.app import build_app
-from sandbox.book import open_book
+from sandbox.book import Book, open_book
+from sandbox.channels import CashierChannels
 from sandbox.faults import Faults
-from sandbox.settings import SettingsRefused, load_settings
+from sandbox.rsa import KeysUnreadable, read_alipay_keys, read_wechatpay_keys
+from sandbox.settings import SandboxSettings, SettingsRefused, load_settings
 
 SHUTDOWN_SECONDS = 5
 
@@ -49,8 +51,9 @@ def main() -> int:
         return _refuse(f"SONGHE_SANDBOX_DATA_DIR cannot hold the sandbox's book ({error}).")
     try:
         faults = Faults(book, seed=settings.seed)
+        channels = _channels(settings, book, faults)
         config = uvicorn.Config(
-            build_app(settings, book=book, faults=faults),
+            build_app(settings, book=book, faults=faults, channels=channels),
             host=settings.http_host,
             port=settings.http_port,
             log_level=settings.log_level,
@@ -59,9 +62,25 @@ def main() -> int:
             server_header=False,
         )
         SandboxServer(config, faults=faults).run()
+    except KeysUnreadable as error:
+        return _refuse(f"SONGHE_SANDBOX_CHANNEL_KEYS_DIR is wrong ({error}).")
     finally:
         book.close()
     return 0
+
+
+def _channels(settings: SandboxSettings, book: Book, faults: Faults) -> CashierChannels | None:
+    """Raises KeysUnreadable."""
+    folder = settings.channel_keys_dir
+    if folder is None:
+        return None
+    return CashierChannels(
+        settings,
+        book=book,
+        faults=faults,
+        alipay_keys=read_alipay_keys(folder / "alipay"),
+        wechatpay_keys=read_wechatpay_keys(folder / "wechatpay"),
+    )
 
 
 def _refuse(sentence: str) -> int:

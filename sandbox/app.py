@@ -1,11 +1,15 @@
 """The web application of the sandbox: wiring, health and reset."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 
 from sandbox.book import Book
+from sandbox.channels import CashierChannels
 from sandbox.direct import DirectChannel, direct_routes
 from sandbox.faults import Faults, fault_routes
 from sandbox.problems import BodyLimit, Problem, render_problems
@@ -20,9 +24,12 @@ PROBLEM = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": PROBLEM, "5XX": PROBLEM}
 
 
-def build_app(settings: SandboxSettings, *, book: Book, faults: Faults) -> FastAPI:
+def build_app(
+    settings: SandboxSettings, *, book: Book, faults: Faults, channels: CashierChannels | None
+) -> FastAPI:
     """The whole HTTP surface over one open book; who opened the book closes it."""
     app = FastAPI(
+        lifespan=partial(_lifespan, channels),
         title="Songhe sandbox",
         openapi_url="/sandbox/v1/openapi.json",
         docs_url=None,
@@ -37,17 +44,27 @@ def build_app(settings: SandboxSettings, *, book: Book, faults: Faults) -> FastA
     app.include_router(sms_routes(gateway, faults))
     app.include_router(direct_routes(channel, faults))
     app.include_router(fault_routes(faults))
-    app.include_router(_house_routes(book, faults))
+    for router in channels.routers() if channels else ():
+        app.include_router(router)
+    app.include_router(_house_routes(book, faults, channels))
     return app
 
 
-def _house_routes(book: Book, faults: Faults) -> APIRouter:
+@asynccontextmanager
+async def _lifespan(channels: CashierChannels | None, _: FastAPI) -> AsyncIterator[None]:
+    async with channels.running() if channels else nullcontext():
+        yield
+
+
+def _house_routes(book: Book, faults: Faults, channels: CashierChannels | None) -> APIRouter:
     router = APIRouter(tags=["house"])
 
     @router.post("/sandbox/v1/reset", status_code=204)
     async def reset() -> Response:
         # First let go, then forget: a slow call from before the reset books nothing after it.
         faults.release()
+        if channels:
+            await channels.notifications.forget()
         book.reset()
         return Response(status_code=204)
 

@@ -46,20 +46,89 @@ CREATE TABLE IF NOT EXISTS charge_request (
     request_count INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A debit that the bank has accepted and not settled yet; the time decides, not a timer.
+CREATE TABLE IF NOT EXISTS unsettled_debit (
+    attempt_id TEXT PRIMARY KEY,
+    settles_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS trade (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel         TEXT NOT NULL CHECK (channel IN ('alipay', 'wechatpay')),
+    out_trade_no    TEXT NOT NULL,
+    method          TEXT NOT NULL,
+    token           TEXT NOT NULL UNIQUE,
+    trade_no        TEXT NOT NULL UNIQUE,
+    amount_fen      INTEGER NOT NULL CHECK (amount_fen > 0),
+    description     TEXT NOT NULL,
+    notify_url      TEXT NOT NULL,
+    return_url      TEXT NOT NULL,
+    passed_back     TEXT NOT NULL,
+    payer           TEXT NOT NULL,
+    status          TEXT NOT NULL
+        CHECK (status IN ('prepared', 'waiting', 'paid', 'finished', 'closed')),
+    created_at      TEXT NOT NULL,
+    expires_at      TEXT NOT NULL,
+    link_expires_at TEXT NOT NULL,
+    pays_late_at    TEXT,
+    paid_at         TEXT,
+    paid_fen        INTEGER,
+    closed_at       TEXT,
+    UNIQUE (channel, out_trade_no)
+) STRICT;
+CREATE INDEX IF NOT EXISTS trade_open ON trade (expires_at) WHERE status = 'waiting';
+CREATE INDEX IF NOT EXISTS trade_late ON trade (pays_late_at) WHERE pays_late_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS notification (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    notification_id TEXT NOT NULL UNIQUE,
+    trade_seq       INTEGER NOT NULL,
+    event           TEXT NOT NULL CHECK (event IN ('paid', 'finished', 'closed')),
+    copies          INTEGER NOT NULL,
+    sent_count      INTEGER NOT NULL DEFAULT 0,
+    due_at          TEXT,
+    accepted_at     TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS notification_due ON notification (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS notification_by_trade ON notification (trade_seq);
+
+CREATE TABLE IF NOT EXISTS notification_answer (
+    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+    notification_seq INTEGER NOT NULL,
+    sent_at          TEXT NOT NULL,
+    lies             TEXT NOT NULL,
+    status           INTEGER,
+    body             TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS answer_by_notification ON notification_answer (notification_seq);
+
 CREATE TABLE IF NOT EXISTS fault (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     target      TEXT NOT NULL,
     kind        TEXT NOT NULL,
     on_call     TEXT NOT NULL,
+    order_no    TEXT,
     count       INTEGER,
     delay_ms    INTEGER NOT NULL,
+    times       INTEGER NOT NULL,
     reason      TEXT NOT NULL,
     rate        REAL NOT NULL,
     seen_count  INTEGER NOT NULL DEFAULT 0,
     fired_count INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 """
-TABLES = ("message", "charge", "charge_request", "fault")
+TABLES = (
+    "message",
+    "charge",
+    "charge_request",
+    "unsettled_debit",
+    "trade",
+    "notification",
+    "notification_answer",
+    "fault",
+)
+# Counts the shapes that `fault` has had; its rows are not worth a migration.
+VERSION = 2
 FILE_NAME = "sandbox.sqlite3"
 
 Value = str | int | float | None
@@ -127,5 +196,8 @@ def open_book(data_dir: Path) -> Book:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        connection.execute("DROP TABLE IF EXISTS fault")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.executescript(SCHEMA)
     return Book(connection)

@@ -1,8 +1,9 @@
 """Faults on demand: what the outside world gets wrong, for how many calls, and how often.
 
 A call meets its faults in this order: slow → error or time-out before booking → (booking:
-decline, duplicate) → error or time-out after booking. Of each kind the oldest that still has
-shots fires, one per call; a call that ends early does not use up the later ones.
+decline, duplicate, processing) → error or time-out after booking → hostile answer. Of each kind
+the oldest that still has shots fires, one per call; a call that ends early does not use up the
+later ones.
 """
 
 import asyncio
@@ -11,53 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated, Literal, Self
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, StrictInt, model_validator
+from pydantic import BaseModel
 from starlette.types import Receive
 
 from sandbox.book import Book
-from sandbox.problems import Injected, Strict
+from sandbox.fault_kinds import Call, Kind, NewFault, Target
+from sandbox.problems import Injected
 from shared.kernel.errors import Refused
 
-Target = Literal["direct", "sms"]
-Call = Literal["send", "query"]
-Kind = Literal[
-    "slow",
-    "timeout_before_booking",
-    "error_500",
-    "decline",
-    "duplicate",
-    "timeout_after_booking",
-    "error_500_after_booking",
-]
-BOOKING_KINDS = ("decline", "duplicate")
-
-DELAY_MS_MAX = 60_000
-# Longer than any sensible client waits, short enough that nothing is held for ever.
-HOLD_MS = 30_000
-SLOW_MS = 2_000
-DECLINE_REASONS = {"direct": "insufficient_balance", "sms": "unreachable_number"}
 FAULTS_MAX = 1_000
-
-
-class NewFault(Strict):
-    """`count` null or absent: until deleted. `rate`: the seeded share of calls that it hits."""
-
-    target: Target
-    kind: Kind
-    on: Literal["send", "query", "any"] = "send"
-    count: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
-    delay_ms: Annotated[StrictInt, Field(ge=0, le=DELAY_MS_MAX)] | None = None
-    reason: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None
-    rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
-
-    @model_validator(mode="after")
-    def booking_happens_on_send(self) -> Self:
-        if self.kind in BOOKING_KINDS and self.on == "query":
-            raise ValueError(f"{self.kind} changes a booking, and a query books nothing")
-        return self
 
 
 class FaultView(BaseModel):
@@ -66,9 +32,11 @@ class FaultView(BaseModel):
     fault_id: str
     target: Target
     kind: Kind
-    on: Literal["send", "query", "any"]
+    on: Call | Literal["any"]
+    order: str | None
     count: int | None
     delay_ms: int
+    times: int
     reason: str
     rate: float
     fired_count: int
@@ -88,6 +56,7 @@ class Shot:
 
     delay_seconds: float
     reason: str
+    times: int
 
 
 class Faults:
@@ -99,15 +68,18 @@ class Faults:
         self._released = asyncio.Event()
         self._held_count = 0
 
-    def fire(self, kind: Kind, target: Target, call: Call) -> Shot | None:
+    def fire(
+        self, kind: Kind, target: Target, call: Call, *, order: str | None = None
+    ) -> Shot | None:
         """Let the oldest matching fault fire; each one that is asked draws from the seed once."""
         live = self._book.rows(
             "SELECT * FROM fault WHERE target = :target AND kind = :kind"
             " AND on_call IN (:call, 'any') AND (count IS NULL OR fired_count < count)"
-            " ORDER BY seq",
+            " AND (order_no IS NULL OR order_no = :order_no) ORDER BY seq",
             target=target,
             kind=kind,
             call=call,
+            order_no=order,
         )
         for fault in live:
             hit = self._draw(fault) < fault["rate"]
@@ -118,25 +90,29 @@ class Faults:
                 hit=int(hit),
             )
             if hit:
-                return Shot(fault["delay_ms"] / 1000, fault["reason"])
+                return Shot(fault["delay_ms"] / 1000, fault["reason"], fault["times"])
         return None
 
-    async def before(self, request: Request, target: Target, call: Call) -> None:
+    async def before(
+        self, request: Request, target: Target, call: Call, *, order: str | None = None
+    ) -> None:
         """What goes wrong before anything is booked or read. Raises Injected."""
-        if shot := self.fire("slow", target, call):
+        if shot := self.fire("slow", target, call, order=order):
             with self._held():
                 await self._delay(shot.delay_seconds)
-        if self.fire("error_500", target, call):
+        if self.fire("error_500", target, call, order=order):
             raise Injected(500, "injected_error", "A fault on demand: nothing was booked.")
-        if shot := self.fire("timeout_before_booking", target, call):
+        if shot := self.fire("timeout_before_booking", target, call, order=order):
             with self._held():
                 await self._hold(request.receive, shot.delay_seconds)
 
-    async def after(self, request: Request, target: Target, call: Call) -> None:
+    async def after(
+        self, request: Request, target: Target, call: Call, *, order: str | None = None
+    ) -> None:
         """What goes wrong after the book is written. Raises Injected."""
-        if self.fire("error_500_after_booking", target, call):
+        if self.fire("error_500_after_booking", target, call, order=order):
             raise Injected(500, "injected_error", "A fault on demand.")
-        if shot := self.fire("timeout_after_booking", target, call):
+        if shot := self.fire("timeout_after_booking", target, call, order=order):
             with self._held():
                 await self._hold(request.receive, shot.delay_seconds)
 
@@ -183,16 +159,18 @@ class Faults:
         known = self._book.row("SELECT count(*) AS count FROM fault")
         if known and known["count"] >= FAULTS_MAX:
             raise Refused("too_many_faults", "Delete faults before adding more.")
-        default_ms = SLOW_MS if new.kind == "slow" else HOLD_MS
         fault = self._book.row(
-            "INSERT INTO fault (target, kind, on_call, count, delay_ms, reason, rate)"
-            " VALUES (:target, :kind, :call, :count, :delay_ms, :reason, :rate) RETURNING *",
+            "INSERT INTO fault (target, kind, on_call, order_no, count, delay_ms, times, reason,"
+            " rate) VALUES (:target, :kind, :call, :order_no, :count, :delay_ms, :times, :reason,"
+            " :rate) RETURNING *",
             target=new.target,
             kind=new.kind,
-            call=new.on,
+            call=new.call,
+            order_no=new.order,
             count=new.count,
-            delay_ms=default_ms if new.delay_ms is None else new.delay_ms,
-            reason=new.reason or DECLINE_REASONS[new.target],
+            delay_ms=new.delay_or_default_ms,
+            times=new.times,
+            reason=new.reason_or_default,
             rate=new.rate,
         )
         assert fault is not None
@@ -224,8 +202,10 @@ def _view(fault: sqlite3.Row) -> FaultView:
         target=fault["target"],
         kind=fault["kind"],
         on=fault["on_call"],
+        order=fault["order_no"],
         count=fault["count"],
         delay_ms=fault["delay_ms"],
+        times=fault["times"],
         reason=fault["reason"],
         rate=fault["rate"],
         fired_count=fault["fired_count"],

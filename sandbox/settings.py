@@ -29,7 +29,18 @@ class SandboxSettings(BaseSettings):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^/\s]+$")
     # Without keys there is no Alipay and no WeChat Pay here.
     channel_keys_dir: Path | None = None
+    # Who may order: the one merchant that both channels know.
+    alipay_app_id: str = "2021000000000001"
+    alipay_seller_id: str = "2088000000000001"
+    wechatpay_app_id: str = "wx0000000000000001"
+    wechatpay_merchant_id: str = "1900000001"
+    # 60 repeats after a second what the published schedules repeat after a minute.
+    time_factor: float = Field(default=1.0, ge=1, le=100_000)
     sms_delivery_delay_ms: int = Field(default=200, ge=0, le=60_000)
+
+    @property
+    def browser_url(self) -> str:
+        return self.public_url or f"http://{self.http_host}:{self.http_port}"
 
 
 class SettingsRefused(Exception):
