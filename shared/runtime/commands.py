@@ -16,7 +16,7 @@ import structlog
 
 from shared.kernel.clock import SystemClock, to_rfc3339
 from shared.kernel.errors import SongheError
-from shared.runtime import dead_letters, metrics
+from shared.runtime import crash_points, dead_letters, metrics
 from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, open_database
 from shared.runtime.dead_letters import DeadLetter
@@ -76,6 +76,8 @@ def main(commands: ServiceCommands[Settings], argv: Sequence[str] | None = None)
     arguments = _arguments(_parser(commands), argv)
     settings = load_settings(commands.settings)
     configure_logs(service=commands.service, process=arguments.command, level=settings.log_level)
+    if settings.crash_at is not None:
+        crash_points.arm(settings.crash_at)
     metrics.BUILD_INFO.labels(commands.service, _version(), settings.revision).set(1)
     raise SystemExit(_run(_Call(commands, settings, arguments)))
 

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 )
 
 from shared.kernel.errors import Contradiction, SongheError
+from shared.runtime import crash_points
 from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Batch, Outcome
 from shared.runtime.consumer import Consumer, Place, Received, receive_record
@@ -180,6 +181,8 @@ class Dispatch:
                     raise WholeBatchFailed(_first_error(outcome))
                 moves = taken.moves(outcome.unresolved)
                 await move_positions(unit.connection, self._consumer.name, moves)
+                crash_points.reach("dispatch.before_commit")
+        crash_points.reach("dispatch.after_commit")
         subscription.moved(moves)
         self._count(taken.records, received, outcome)
         self._remember_tries(received, outcome)

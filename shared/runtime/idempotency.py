@@ -16,7 +16,7 @@ from sqlalchemy import text
 from starlette.responses import Response
 
 from shared.kernel.errors import Refused
-from shared.runtime import metrics
+from shared.runtime import crash_points, metrics
 from shared.runtime.database import Database
 from shared.runtime.problems import render
 from shared.runtime.unit_of_work import Unit
@@ -100,6 +100,8 @@ async def answer_once(
         answer = await _run(unit, use_case)
         if _is_stored(answer.status):
             await _store(unit, scope, request_hash, answer)
+        crash_points.reach("http.before_commit")
+    crash_points.reach("http.after_commit")
     return _response(answer)
 
 

@@ -12,6 +12,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.runtime import crash_points
 from shared.runtime.backoff import Backoff
 from shared.runtime.database import Database
 from shared.runtime.lease import Lease
@@ -116,7 +117,9 @@ class Relay:
         rows, again = await self._read()
         if not rows:
             return 0
+        crash_points.reach("relay.before_send")
         acknowledged, error = await self._send(rows, stopping)
+        crash_points.reach("relay.after_send_before_mark")
         async with self._database.transaction() as unit:
             await mark_sent(unit.connection, acknowledged, again=again)
             held = await self._lease.take(unit.connection)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.runtime import crash_points
 from shared.runtime.key_files import (
     KeyFileError,
     is_made_for_development,
@@ -60,6 +61,11 @@ def _http_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// address")
     return value.rstrip("/")
+
+
+def _crash_at(value: str) -> str:
+    crash_points.parse(value)
+    return value
 
 
 def _key_file(path: Path) -> Path:
@@ -143,6 +149,8 @@ class ServiceSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None
     shutdown_grace_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    # For crash tests only: die by SIGKILL at this place and pass, such as `relay.before_send:3`.
+    crash_at: Annotated[str, AfterValidator(_crash_at)] | None = None
 
     def http_address(self) -> Address:
         """Raises SettingsError where the port is not set: only `api` needs one."""
@@ -159,6 +167,8 @@ class ServiceSettings(BaseSettings):
                 yield from _password_faults(variable(name), value)
             elif isinstance(value, Path) and is_made_for_development(value):
                 yield f"{variable(name)} holds a key that was made for development."
+        if self.crash_at is not None:
+            yield f"{variable('crash_at')} must not be set in production: it kills the process."
         for name in self.https_in_production:
             if not str(getattr(self, name)).startswith("https://"):
                 yield f"{variable(name)} must be an https:// address in production."

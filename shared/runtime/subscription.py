@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from shared.runtime import crash_points
 from shared.runtime.consumer import Consumer, Place
 from shared.runtime.database import Database
 from shared.runtime.metrics import POSITION_OUT_OF_LOG
@@ -144,6 +145,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         positions = dict(self._next)
         if not positions or positions == self._committed:
             return
+        crash_points.reach("dispatch.before_offset_commit")
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         try:
             await asyncio.wait_for(self._kafka.commit(offsets), timeout_seconds)

@@ -10,6 +10,7 @@ import msgspec
 from services.notifier.adapters.metrics import SMS_CALLS
 from services.notifier.application.ports import SmsText
 from services.notifier.domain.deliveries import Answer
+from shared.runtime import crash_points
 
 PATH = "/sms/v1/messages"
 DEADLINE_SECONDS = 5.0
@@ -53,7 +54,9 @@ class HttpSmsProvider:
             "variables": dict(sms.variables),
             "text": sms.text,
         }
+        crash_points.reach("sms.after_submit_before_call")
         answer = await self._call("POST", PATH, reference, body)
+        crash_points.reach("sms.after_call_before_recording")
         SMS_CALLS.labels("send", answer.value).inc()
         return answer
 

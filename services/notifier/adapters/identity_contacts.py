@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from services.notifier.adapters.metrics import CONTACT_LOOKUPS
 from shared.kernel.errors import Unavailable
+from shared.runtime import crash_points
 from shared.runtime.sealing import CannotOpen, Sealer
 from shared.runtime.service_token import ServiceSigner
 
@@ -56,6 +57,7 @@ class IdentityContacts:
         self._sealer = sealer
 
     async def phone_of(self, person_id: UUID) -> str | None:
+        crash_points.reach("sms.after_claim_before_submit")
         cached = await self._cached(person_id)
         if cached is not None:
             CONTACT_LOOKUPS.labels("cache").inc()

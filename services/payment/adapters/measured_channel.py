@@ -22,6 +22,7 @@ from services.payment.domain.channel_notification import (
 )
 from services.payment.domain.next_action import Started
 from services.payment.domain.payment_attempt import Call
+from shared.runtime import crash_points
 
 Told = TypeVar("Told", bound=ChannelAnswer | Started)
 
@@ -72,11 +73,13 @@ class MeasuredCashierChannel:
 
 
 async def _measured(channel: Channel, call: Call, calling: Awaitable[Told]) -> Told:
+    crash_points.reach("attempt.after_lease_before_call")
     started_at = perf_counter()
     # A call that is cut off at its deadline raises; it counts as what it will be taken for.
     told = "timeout"
     try:
         answer = await calling
+        crash_points.reach("attempt.after_call_before_recording")
         told = answer.cause.value if isinstance(answer, Unknown) else type(answer).__name__
         return answer
     finally:

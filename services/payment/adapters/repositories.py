@@ -33,6 +33,7 @@ from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.events import Event
+from shared.runtime import crash_points
 from shared.runtime.database import Database
 from shared.runtime.unit_of_work import Item
 from shared.runtime.unit_of_work import Unit as RuntimeUnit
@@ -231,6 +232,7 @@ class PaymentUnit:
         correlation_id: UUID,
         causation_id: UUID | None = None,
     ) -> UUID:
+        crash_points.reach("outcome.after_recording_before_emitting")
         return self._unit.emit(
             body,
             subject=subject,

@@ -1,0 +1,1 @@
+"""Kill anything anywhere, under load, and count: nothing lost, doubled or stuck."""
