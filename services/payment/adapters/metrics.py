@@ -1,6 +1,6 @@
 """Payment's own metrics: what channels answer and how fast, and what waits for the truth."""
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared.runtime.metrics import REGISTRY, SECONDS
 
@@ -10,6 +10,18 @@ CHANNEL_CALL_SECONDS = Histogram(
     ("channel", "call", "answer"),
     registry=REGISTRY,
     buckets=SECONDS,
+)
+CHANNEL_NONSENSE = Counter(
+    "songhe_channel_nonsense_total",
+    "Answers of a channel that were none: unsigned, unreadable, or about something else",
+    ("channel",),
+    registry=REGISTRY,
+)
+CHANNEL_CIRCUIT_OPEN = Gauge(
+    "songhe_channel_circuit_open",
+    "1 while calls to a channel are spared after failures in a row",
+    ("channel",),
+    registry=REGISTRY,
 )
 ATTEMPTS_OPEN = Gauge(
     "songhe_payment_attempts_open",

@@ -27,7 +27,9 @@ def wechatpay_key() -> rsa.RSAPrivateKey:
     return parse_private_key(pem.replace("TESTING KEY", "PRIVATE KEY").encode(), name="testing key")
 
 
-def an_rsa_key(*, bits: int = 2048) -> rsa.RSAPrivateKey:
+@cache
+def an_rsa_key(name: str, *, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """Made once per test run; another name is another key."""
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 

@@ -29,7 +29,7 @@ VECTORS = vectors("alipay_rsa2.json")
 PUBLISHED = VECTORS["notify_published"][0]
 METHOD = "alipay.trade.query"
 ROOT = "alipay_trade_query_response"
-OURS = an_rsa_key()
+OURS = an_rsa_key("alipay")
 
 
 def public_key(pem: str) -> rsa.RSAPublicKey:
@@ -224,7 +224,7 @@ def test_an_ambiguous_or_broken_response_is_malformed(body: bytes) -> None:
     "body",
     [
         an_answer(WAITS).replace(b"WAIT_BUYER_PAY", b"TRADE_SUCCESS"),
-        an_answer(WAITS, key=an_rsa_key()),
+        an_answer(WAITS, key=an_rsa_key("stranger")),
         f'{{"{ROOT}":{PAID}}}'.encode(),
         f'{{"{ROOT}":{PAID},"sign":""}}'.encode(),
         f'{{"{ROOT}":{PAID},"sign":"****"}}'.encode(),
@@ -235,7 +235,7 @@ def test_a_response_that_is_not_signed_so_is_refused(body: bytes) -> None:
 
 
 def test_old_and_new_key_are_valid_at_the_same_time() -> None:
-    new = an_rsa_key()
+    new = an_rsa_key("new")
     keys = [OURS.public_key(), new.public_key()]
 
     for key in (OURS, new):
@@ -275,7 +275,7 @@ def test_encrypted_content_is_read_with_its_key_only() -> None:
 def test_a_key_that_is_too_short_or_of_another_kind_is_refused() -> None:
     for pem in (
         a_certificate(ec.generate_private_key(ec.SECP256R1())),
-        a_certificate(an_rsa_key(bits=1024)),
+        a_certificate(an_rsa_key("short", bits=1024)),
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
         b"",
     ):

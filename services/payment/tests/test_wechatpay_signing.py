@@ -25,7 +25,7 @@ VECTORS = vectors("wechatpay_v3.json")
 RSA_CASES = VECTORS["rsa_sha256_pkcs1v15"]
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
 BODY = b'{"id":"1"}'
-OLD, NEW = an_rsa_key(), an_rsa_key()
+OLD, NEW = an_rsa_key("certificate"), an_rsa_key("public key")
 OLD_SERIAL, NEW_SERIAL = "A1B2C3D4", "PUB_KEY_ID_0119000000012026"
 KEYS = {OLD_SERIAL: OLD.public_key(), NEW_SERIAL: NEW.public_key()}
 
