@@ -8,9 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 
+from sandbox.bank import Bank, bank_routes
 from sandbox.book import Book
 from sandbox.channels import CashierChannels
-from sandbox.direct import DirectChannel, direct_routes
 from sandbox.faults import Faults, fault_routes
 from sandbox.problems import BodyLimit, Problem, render_problems
 from sandbox.settings import SandboxSettings
@@ -40,9 +40,9 @@ def build_app(
     render_problems(app)
     delivery_delay = timedelta(milliseconds=settings.sms_delivery_delay_ms)
     gateway = SmsGateway(book, faults, delivery_delay=delivery_delay)
-    channel = DirectChannel(book, faults, seed=settings.seed)
+    bank = Bank(book, faults, seed=settings.seed)
     app.include_router(sms_routes(gateway, faults))
-    app.include_router(direct_routes(channel, faults))
+    app.include_router(bank_routes(bank, faults))
     app.include_router(fault_routes(faults))
     for router in channels.routers() if channels else ():
         app.include_router(router)

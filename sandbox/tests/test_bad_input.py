@@ -5,7 +5,7 @@ import pytest
 
 from sandbox.tests.running import Json, a_charge, a_fault, a_message
 
-CHARGES = "/direct/v1/charges"
+CHARGES = "/bank/v1/debits"
 MESSAGES = "/sms/v1/messages"
 FAULTS = "/sandbox/v1/faults"
 
@@ -31,15 +31,15 @@ FAULTS = "/sandbox/v1/faults"
         (MESSAGES, a_message(reference="a/b")),
         (MESSAGES, a_message(text="")),
         (MESSAGES, a_message(variables={"deep": {"er": 1}})),
-        (FAULTS, a_fault("direct", "explode")),
+        (FAULTS, a_fault("bank", "explode")),
         (FAULTS, a_fault("moon", "slow")),
         (FAULTS, a_fault("sms", "never_notify")),
         (FAULTS, a_fault("alipay", "decline", on="query")),
         (FAULTS, a_fault("alipay", "slow", order="a b")),
         (FAULTS, a_fault("alipay", "notify_times", times=0)),
-        (FAULTS, a_fault("direct", "slow", delay_ms=10**9)),
-        (FAULTS, a_fault("direct", "slow", count=0)),
-        (FAULTS, a_fault("direct", "slow", rate=1.5)),
+        (FAULTS, a_fault("bank", "slow", delay_ms=10**9)),
+        (FAULTS, a_fault("bank", "slow", count=0)),
+        (FAULTS, a_fault("bank", "slow", rate=1.5)),
     ],
 )
 async def test_a_body_that_breaks_the_contract_is_malformed(
@@ -67,7 +67,7 @@ async def test_bytes_that_are_no_request_are_malformed(
 @pytest.mark.parametrize(
     "path",
     [
-        "/direct/v1/charges/not-hex",
+        "/bank/v1/debits/not-hex",
         "/sms/v1/messages/%00",
         "/sandbox/v1/sms?limit=0",
         "/sandbox/v1/sms?limit=1001",

@@ -8,14 +8,14 @@ import pytest
 
 from sandbox.tests.running import a_charge, a_fault, a_message, eventually
 
-CHARGES = "/direct/v1/charges"
+CHARGES = "/bank/v1/debits"
 MESSAGES = "/sms/v1/messages"
 FAULTS = "/sandbox/v1/faults"
 IMPATIENT_SECONDS = 0.3
 
 
 async def test_a_time_out_after_booking_has_charged_once(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "timeout_after_booking", count=1))
+    await _add(sandbox, a_fault("bank", "timeout_after_booking", count=1))
     order = a_charge()
 
     with pytest.raises(httpx2.ReadTimeout):
@@ -29,7 +29,7 @@ async def test_a_time_out_after_booking_has_charged_once(sandbox: httpx2.AsyncCl
 
 
 async def test_a_time_out_before_booking_has_charged_nothing(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "timeout_before_booking", count=1))
+    await _add(sandbox, a_fault("bank", "timeout_before_booking", count=1))
     order = a_charge()
 
     with pytest.raises(httpx2.ReadTimeout):
@@ -44,7 +44,7 @@ async def test_a_time_out_before_booking_has_charged_nothing(sandbox: httpx2.Asy
 
 
 async def test_a_held_call_ends_by_itself_with_504(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "timeout_before_booking", delay_ms=50))
+    await _add(sandbox, a_fault("bank", "timeout_before_booking", delay_ms=50))
 
     answer = await sandbox.post(CHARGES, json=a_charge())
 
@@ -52,7 +52,7 @@ async def test_a_held_call_ends_by_itself_with_504(sandbox: httpx2.AsyncClient) 
 
 
 async def test_a_held_call_ends_when_the_caller_leaves(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "timeout_after_booking", delay_ms=60_000))
+    await _add(sandbox, a_fault("bank", "timeout_after_booking", delay_ms=60_000))
     call = asyncio.create_task(sandbox.post(CHARGES, json=a_charge()))
     await eventually(lambda: _is_holding(sandbox, 1))
 
@@ -65,7 +65,7 @@ async def test_a_held_call_ends_when_the_caller_leaves(sandbox: httpx2.AsyncClie
 async def test_an_error_answers_500_and_the_book_knows_the_truth(
     sandbox: httpx2.AsyncClient, kind: str, charges: int
 ) -> None:
-    await _add(sandbox, a_fault("direct", kind))
+    await _add(sandbox, a_fault("bank", kind))
 
     answer = await sandbox.post(CHARGES, json=a_charge())
 
@@ -77,7 +77,7 @@ async def test_an_error_answers_500_and_the_book_knows_the_truth(
 async def test_a_slow_channel_charges_although_the_caller_left(
     sandbox: httpx2.AsyncClient,
 ) -> None:
-    await _add(sandbox, a_fault("direct", "slow", delay_ms=600))
+    await _add(sandbox, a_fault("bank", "slow", delay_ms=600))
     order = a_charge()
 
     with pytest.raises(httpx2.ReadTimeout):
@@ -89,7 +89,7 @@ async def test_a_slow_channel_charges_although_the_caller_left(
 
 
 async def test_a_duplicate_charges_twice_and_tells_of_one(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "duplicate", count=1))
+    await _add(sandbox, a_fault("bank", "duplicate", count=1))
     order = a_charge(amount_fen=100)
 
     answers = [(await sandbox.post(CHARGES, json=order)).json() for _ in range(2)]
@@ -102,8 +102,8 @@ async def test_a_duplicate_charges_twice_and_tells_of_one(sandbox: httpx2.AsyncC
 
 
 async def test_a_decline_has_a_reason_and_moves_no_money(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "decline", count=1))
-    await _add(sandbox, a_fault("direct", "decline", count=1, reason="card_blocked"))
+    await _add(sandbox, a_fault("bank", "decline", count=1))
+    await _add(sandbox, a_fault("bank", "decline", count=1, reason="card_blocked"))
 
     answers = [(await sandbox.post(CHARGES, json=a_charge())).json() for _ in range(3)]
 
@@ -121,8 +121,8 @@ async def test_a_repeat_books_nothing_and_uses_up_no_booking_fault(
 ) -> None:
     order = a_charge()
     first = await sandbox.post(CHARGES, json=order)
-    await _add(sandbox, a_fault("direct", "decline"))
-    await _add(sandbox, a_fault("direct", "duplicate"))
+    await _add(sandbox, a_fault("bank", "decline"))
+    await _add(sandbox, a_fault("bank", "duplicate"))
 
     repeat = await sandbox.post(CHARGES, json=order)
 
@@ -167,7 +167,7 @@ async def test_a_message_may_be_sent_although_its_answer_was_lost(
 
 
 async def test_faults_hit_their_own_target_and_call_only(sandbox: httpx2.AsyncClient) -> None:
-    await _add(sandbox, a_fault("direct", "error_500", on="query"))
+    await _add(sandbox, a_fault("bank", "error_500", on="query"))
     order = a_charge()
 
     sent = await sandbox.post(CHARGES, json=order)
@@ -192,7 +192,7 @@ async def test_a_fault_on_any_call_hits_both(sandbox: httpx2.AsyncClient) -> Non
 async def test_faults_are_counted_and_deleted_one_by_one_or_all(
     sandbox: httpx2.AsyncClient,
 ) -> None:
-    first = await _add(sandbox, a_fault("direct", "decline", count=2))
+    first = await _add(sandbox, a_fault("bank", "decline", count=2))
     await _add(sandbox, a_fault("sms", "duplicate"))
     await sandbox.post(CHARGES, json=a_charge())
 
@@ -212,7 +212,7 @@ async def test_faults_are_counted_and_deleted_one_by_one_or_all(
 async def test_a_rate_hits_the_same_calls_in_every_run(sandbox: httpx2.AsyncClient) -> None:
     async def run() -> list[int]:
         await sandbox.post("/sandbox/v1/reset")
-        await _add(sandbox, a_fault("direct", "error_500", rate=0.5))
+        await _add(sandbox, a_fault("bank", "error_500", rate=0.5))
         answers = [await sandbox.post(CHARGES, json=a_charge()) for _ in range(40)]
         return [answer.status_code for answer in answers]
 
@@ -225,7 +225,7 @@ async def test_a_rate_hits_the_same_calls_in_every_run(sandbox: httpx2.AsyncClie
 async def test_reset_forgets_everything_and_interrupts_slow_calls(
     sandbox: httpx2.AsyncClient,
 ) -> None:
-    await _add(sandbox, a_fault("direct", "slow", delay_ms=60_000))
+    await _add(sandbox, a_fault("bank", "slow", delay_ms=60_000))
     slow = asyncio.create_task(sandbox.post(CHARGES, json=a_charge()))
     await sandbox.post(MESSAGES, json=a_message())
 
@@ -245,7 +245,7 @@ async def test_reset_forgets_everything_and_interrupts_slow_calls(
 async def test_a_booking_fault_on_a_query_is_refused(
     sandbox: httpx2.AsyncClient, kind: str
 ) -> None:
-    answer = await sandbox.post(FAULTS, json=a_fault("direct", kind, on="query"))
+    answer = await sandbox.post(FAULTS, json=a_fault("bank", kind, on="query"))
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 

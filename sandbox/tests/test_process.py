@@ -18,7 +18,7 @@ from sandbox.tests.running import (
     settings,
 )
 
-CHARGES = "/direct/v1/charges"
+CHARGES = "/bank/v1/debits"
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -27,7 +27,7 @@ async def test_the_books_survive_a_restart(tmp_path: Path, end: str) -> None:
     async with running_sandbox(tmp_path) as sandbox:
         before = await sandbox.client.post(CHARGES, json=order)
         await sandbox.client.post("/sms/v1/messages", json=message)
-        await sandbox.client.post("/sandbox/v1/faults", json=a_fault("direct", "decline"))
+        await sandbox.client.post("/sandbox/v1/faults", json=a_fault("bank", "decline"))
         sandbox.kill() if end == "kill" else sandbox.stop()
 
     async with running_sandbox(tmp_path) as sandbox:
@@ -65,7 +65,7 @@ async def test_a_message_stays_accepted_until_the_delay_is_over(tmp_path: Path) 
 async def test_sigterm_ends_it_cleanly_even_with_calls_held(tmp_path: Path) -> None:
     async with running_sandbox(tmp_path) as sandbox:
         for kind in ("slow", "timeout_after_booking"):
-            target = "sms" if kind == "slow" else "direct"
+            target = "sms" if kind == "slow" else "bank"
             fault = a_fault(target, kind, delay_ms=60_000)
             await sandbox.client.post("/sandbox/v1/faults", json=fault)
         calls = [
@@ -103,6 +103,9 @@ async def test_it_is_alive_and_ready(tmp_path: Path) -> None:
         ("SONGHE_SANDBOX_DATA_DIR", None),
         ("SONGHE_SANDBOX_DATA_DIR", "/dev/null/book"),
         ("SONGHE_SANDBOX_SEED", "x"),
+        ("SONGHE_SANDBOX_TIME_FACTOR", "0"),
+        ("SONGHE_SANDBOX_CHANNEL_KEYS_DIR", "/dev/null"),
+        ("SONGHE_SANDBOX_PUBLIC_URL", "ftp://here"),
         ("SONGHE_SANDBOX_SMS_DELIVERY_DELAY_MS", "-1"),
         ("SONGHE_ENVIRONMENT", "production"),
     ],

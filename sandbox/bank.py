@@ -1,22 +1,32 @@
-"""The direct channel: the server charges at once, exactly once per attempt id, in its own book."""
+"""The bank: our server debits an account, exactly once per attempt id, in the bank's own book.
+
+A debit is `accepted`, then `processing`, and ends `succeeded` or `declined`; without a fault it
+ends at once. `/direct/v1` is the same book under its old name.
+"""
 
 import re
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt
 
 from sandbox.book import Book
+from sandbox.fault_kinds import Call, Target
 from sandbox.faults import Faults
+from sandbox.hostile import distorted
 from sandbox.problems import ATTEMPT_PATTERN, AttemptId, Cursor, Limit, Strict
 from shared.kernel.clock import to_rfc3339
 from shared.kernel.errors import Refused
 
-Status = Literal["succeeded", "declined"]
+Status = Literal["accepted", "processing", "succeeded", "declined"]
 AMOUNT_FEN_MAX = 10**12
+DEBITS = (
+    "SELECT charge.*, coalesce(settles_at > :now, FALSE) AS is_open FROM charge"
+    " LEFT JOIN unsettled_debit ON unsettled_debit.attempt_id = charge.attempt_id"
+)
 RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -43,7 +53,7 @@ class NewCharge(Strict):
 
 
 class Charge(BaseModel):
-    """`reason` only where the charge was declined; `charged_at` is when the channel decided."""
+    """`reason` only where the debit was declined; `charged_at` is when the bank took it in."""
 
     attempt_id: str
     status: Status
@@ -78,8 +88,8 @@ class BookedCharges(BaseModel):
     totals: Totals
 
 
-class DirectChannel:
-    """Charges in the book; the answer to an attempt never changes once it is booked."""
+class Bank:
+    """Debits in the book; once decided, the answer to an attempt never changes."""
 
     def __init__(self, book: Book, faults: Faults, *, seed: int) -> None:
         self._book = book
@@ -93,41 +103,60 @@ class DirectChannel:
             attempt_id=attempt_id,
         )
 
-    def charge(self, new: NewCharge) -> Charge:
-        """Book the charge, or answer as before. Raises Refused for the id with another amount."""
+    def charge(self, new: NewCharge, target: Target) -> Charge:
+        """Book the debit, or answer as before. Raises Refused for the id with another amount."""
         with self._book.transaction():
             booked = self._first(new.attempt_id)
             if booked is None:
-                booked = self._decide(new)
+                booked = self._decide(new, target)
             if booked["amount_fen"] != new.amount_fen:
-                detail = "This attempt was charged with another amount."
+                detail = "This attempt was debited with another amount."
                 raise Refused("attempt_conflict", detail)
-            return _answer(booked)
+            return self._answer(booked, while_open="accepted")
 
-    def find(self, attempt_id: str) -> Charge:
+    def find(self, attempt_id: str, *, not_found: str) -> Charge:
         """Raises Refused when nothing is booked under this attempt."""
         booked = self._first(attempt_id)
         if booked is None:
-            raise Refused("charge_not_found", "Nothing is booked under this id.", status=404)
-        return _answer(booked)
+            raise Refused(not_found, "Nothing is booked under this id.", status=404)
+        return self._answer(booked, while_open="processing")
 
-    def _decide(self, new: NewCharge) -> sqlite3.Row:
+    def _answer(self, row: sqlite3.Row, *, while_open: Status) -> Charge:
+        found = {name: row[name] for name in Charge.model_fields}
+        if row["is_open"]:
+            found |= {"status": while_open, "reason": None}
+        return Charge(**found)
+
+    def _decide(self, new: NewCharge, target: Target) -> sqlite3.Row:
         # A channel that charged after expires_at would make "closed there" a lie.
+        order = new.attempt_id
         if new.expires_at <= datetime.now(UTC):
             return self._insert(new, copy=1, reason="expired")
-        if declined := self._faults.fire("decline", "direct", "send"):
-            return self._insert(new, copy=1, reason=declined.reason)
-        booked = self._insert(new, copy=1, reason=None)
-        if self._faults.fire("duplicate", "direct", "send"):
-            self._insert(new, copy=2, reason=None)
+        if declined := self._faults.fire("decline", target, "send", order=order):
+            self._insert(new, copy=1, reason=declined.reason)
+        else:
+            self._insert(new, copy=1, reason=None)
+            if self._faults.fire("duplicate", target, "send", order=order):
+                self._insert(new, copy=2, reason=None)
+        if slow := self._faults.fire("processing", target, "send", order=order):
+            self._leave_open(order, timedelta(seconds=slow.delay_seconds))
+        booked = self._first(order)
+        assert booked is not None
         return booked
+
+    def _leave_open(self, attempt_id: str, for_: timedelta) -> None:
+        self._book.execute(
+            "INSERT INTO unsettled_debit VALUES (:attempt_id, :settles_at)",
+            attempt_id=attempt_id,
+            settles_at=to_rfc3339(datetime.now(UTC) + for_),
+        )
 
     def _insert(self, new: NewCharge, *, copy: int, reason: str | None) -> sqlite3.Row:
         row = self._book.row(
             "INSERT INTO charge (attempt_id, copy, trade_no, amount_fen, currency,"
             " payer_reference, description, status, reason, charged_at) VALUES (:attempt_id,"
             " :copy, :trade_no, :amount_fen, :currency, :payer_reference, :description, :status,"
-            " :reason, :charged_at) RETURNING *",
+            " :reason, :charged_at) RETURNING *, 0 AS is_open",
             attempt_id=new.attempt_id,
             copy=copy,
             trade_no=self._trade_no(new.attempt_id, copy),
@@ -149,57 +178,74 @@ class DirectChannel:
 
     def _first(self, attempt_id: str) -> sqlite3.Row | None:
         return self._book.row(
-            "SELECT * FROM charge WHERE attempt_id = :attempt_id AND copy = 1",
+            f"{DEBITS} WHERE charge.attempt_id = :attempt_id AND copy = 1",
             attempt_id=attempt_id,
+            now=to_rfc3339(datetime.now(UTC)),
         )
 
     def booked(self, *, limit: int, before: int | None) -> BookedCharges:
         rows, next_cursor = self._book.page(
-            "SELECT * FROM charge JOIN charge_request USING (attempt_id)",
+            f"SELECT * FROM ({DEBITS}) JOIN charge_request USING (attempt_id)",
             limit=limit,
             before=before,
+            now=to_rfc3339(datetime.now(UTC)),
         )
-        items = [BookedCharge(**dict(row)) for row in rows]
+        items = [_booked(row) for row in rows]
         return BookedCharges(items=items, next_cursor=next_cursor, totals=self.totals())
 
     def totals(self) -> Totals:
         row = self._book.row(
             "SELECT count(*) FILTER (WHERE status = 'succeeded') AS succeeded_count,"
             " coalesce(sum(amount_fen) FILTER (WHERE status = 'succeeded'), 0) AS succeeded_fen,"
-            " count(*) FILTER (WHERE status = 'declined') AS declined_count FROM charge"
+            f" count(*) FILTER (WHERE status = 'declined') AS declined_count FROM ({DEBITS})"
+            " WHERE NOT is_open",
+            now=to_rfc3339(datetime.now(UTC)),
         )
         assert row is not None
         return Totals(**dict(row))
 
 
-def _answer(row: sqlite3.Row) -> Charge:
-    return Charge(**{name: row[name] for name in Charge.model_fields})
+def _booked(row: sqlite3.Row) -> BookedCharge:
+    return BookedCharge(
+        **{**dict(row), "status": "processing" if row["is_open"] else row["status"]}
+    )
 
 
-def direct_routes(channel: DirectChannel, faults: Faults) -> APIRouter:
-    router = APIRouter(tags=["direct"])
-
-    @router.post("/direct/v1/charges", response_model_exclude_none=True)
-    async def charge(new: NewCharge, request: Request) -> Charge:
-        channel.count_request(new.attempt_id)
-        await faults.before(request, "direct", "send")
-        answer = channel.charge(new)
-        await faults.after(request, "direct", "send")
-        return answer
-
-    @router.get("/direct/v1/charges/{attempt_id}", response_model_exclude_none=True)
-    async def query_charge(attempt_id: AttemptId, request: Request) -> Charge:
-        await faults.before(request, "direct", "query")
-        answer = channel.find(attempt_id)
-        await faults.after(request, "direct", "query")
-        return answer
+def bank_routes(bank: Bank, faults: Faults) -> APIRouter:
+    router = APIRouter(tags=["bank"])
+    _debit_routes(router, bank, faults, "bank", "/bank/v1/debits", "debit_not_found")
+    _debit_routes(router, bank, faults, "direct", "/direct/v1/charges", "charge_not_found")
 
     @router.get("/sandbox/v1/charges")
     async def list_charges(limit: Limit = 100, cursor: Cursor = None) -> BookedCharges:
-        return channel.booked(limit=limit, before=int(cursor) if cursor else None)
+        return bank.booked(limit=limit, before=int(cursor) if cursor else None)
 
     @router.get("/sandbox/v1/charges/totals")
     async def total_charges() -> Totals:
-        return channel.totals()
+        return bank.totals()
 
     return router
+
+
+def _debit_routes(
+    router: APIRouter, bank: Bank, faults: Faults, target: Target, path: str, not_found: str
+) -> None:
+    @router.post(path, response_model=Charge)
+    async def debit(new: NewCharge, request: Request) -> Response:
+        bank.count_request(new.attempt_id)
+        await faults.before(request, target, "send", order=new.attempt_id)
+        answer = bank.charge(new, target)
+        return await said(request, "send", answer)
+
+    @router.get(f"{path}/{{attempt_id}}", response_model=Charge)
+    async def query_debit(attempt_id: AttemptId, request: Request) -> Response:
+        await faults.before(request, target, "query", order=attempt_id)
+        answer = bank.find(attempt_id, not_found=not_found)
+        return await said(request, "query", answer)
+
+    async def said(request: Request, call: Call, answer: Charge) -> Response:
+        order = answer.attempt_id
+        await faults.after(request, target, call, order=order)
+        text = answer.model_dump_json(exclude_none=True)
+        false = distorted(faults, target, call, text, order=order)
+        return Response(text if false is None else false, media_type="application/json")

@@ -1,12 +1,14 @@
-"""The direct channel charges once per attempt and remembers what it answered."""
+"""The bank debits once per attempt and remembers what it answered."""
 
 import asyncio
 
 import httpx2
+import pytest
 
-from sandbox.tests.running import a_charge
+from sandbox.tests.running import a_charge, a_fault, eventually
 
-CHARGES = "/direct/v1/charges"
+CHARGES = "/bank/v1/debits"
+FAULTS = "/sandbox/v1/faults"
 
 
 async def test_a_charge_succeeds_and_is_in_the_book(sandbox: httpx2.AsyncClient) -> None:
@@ -47,7 +49,7 @@ async def test_an_attempt_that_never_came_is_not_found(sandbox: httpx2.AsyncClie
     query = await sandbox.get(f"{CHARGES}/{'0' * 32}")
 
     assert query.status_code == 404
-    assert query.json()["code"] == "charge_not_found"
+    assert query.json()["code"] == "debit_not_found"
 
 
 async def test_the_same_attempt_with_another_amount_is_refused(sandbox: httpx2.AsyncClient) -> None:
@@ -81,3 +83,59 @@ async def test_the_book_is_read_in_pages_newest_first(sandbox: httpx2.AsyncClien
 
     assert pages == [attempts[4:7], attempts[1:4], attempts[0:1]]
     assert cursor is None
+
+
+@pytest.mark.parametrize("end", ["succeeded", "declined"])
+async def test_a_slow_bank_accepts_processes_and_ends(
+    sandbox: httpx2.AsyncClient, end: str
+) -> None:
+    await sandbox.post(FAULTS, json=a_fault("bank", "processing", count=1, delay_ms=500))
+    if end == "declined":
+        await sandbox.post(FAULTS, json=a_fault("bank", "decline", count=1))
+    order = a_charge()
+
+    sent = [(await sandbox.post(CHARGES, json=order)).json()["status"] for _ in range(2)]
+    asked = (await sandbox.get(f"{CHARGES}/{order['attempt_id']}")).json()
+    in_the_book = (await sandbox.get("/sandbox/v1/charges")).json()
+
+    async def has_ended() -> bool:
+        query = await sandbox.get(f"{CHARGES}/{order['attempt_id']}")
+        return bool(query.json()["status"] == end)
+
+    assert (sent, asked["status"]) == (["accepted", "accepted"], "processing")
+    assert in_the_book["items"][0]["status"] == "processing"
+    assert in_the_book["totals"]["succeeded_count"] == 0
+    await eventually(has_ended)
+    assert (await sandbox.post(CHARGES, json=order)).json()["status"] == end
+
+
+async def test_the_old_name_leads_to_the_same_book(sandbox: httpx2.AsyncClient) -> None:
+    order = a_charge()
+    sent = await sandbox.post("/direct/v1/charges", json=order)
+
+    asked = await sandbox.get(f"{CHARGES}/{order['attempt_id']}")
+
+    assert asked.json() == sent.json()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "answer_huge",
+        "answer_wrong_type",
+        "answer_duplicate_keys",
+        "answer_not_json",
+        "answer_other_order",
+    ],
+)
+async def test_a_hostile_answer_is_not_the_true_one(sandbox: httpx2.AsyncClient, kind: str) -> None:
+    order = a_charge()
+    true = await sandbox.post(CHARGES, json=order)
+    path = f"{CHARGES}/{order['attempt_id']}"
+    fault = a_fault("bank", kind, count=1, order=str(order["attempt_id"]))
+    await sandbox.post(FAULTS, json=fault)
+
+    hostile, again = await sandbox.get(path), await sandbox.get(path)
+
+    assert hostile.text != true.text
+    assert again.text == true.text
