@@ -1,13 +1,23 @@
-"""Settings of payment; only the API knows Redis and identity, only the worker the channels."""
+"""Settings of payment; only the API knows Redis and identity, only the worker direct channels."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field
 
 from services.payment.application.run_attempts import Limits
 from shared.runtime.settings import HttpUrl, RedisUrl, ServiceSettings, variable
 
+REACHED_OVER_THE_INTERNET = (
+    "alipay_url",
+    "alipay_cashier_url",
+    "wechatpay_url",
+    "payment_callback_base_url",
+)
+# Where Alipay keeps its own sandbox.
+ALIPAY_TEST_DOMAIN = ".alipaydev.com"
 ShortName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -20,7 +30,47 @@ class PaymentSettings(ServiceSettings):
     )
 
 
-class ApiSettings(PaymentSettings):
+class CashierSettings(PaymentSettings):
+    """What every process needs that speaks to Alipay or WeChat Pay; no address, no channel."""
+
+    # Alipay's gateway, without `/gateway.do`.
+    alipay_url: HttpUrl | None = None
+    # Where a payer's browser finds that gateway, if not there.
+    alipay_cashier_url: HttpUrl | None = None
+    # Our app there.
+    alipay_app_id: Annotated[str, Field(pattern=r"^[0-9]{16}$")] | None = None
+    # Our merchant number there.
+    alipay_seller_id: Annotated[str, Field(pattern=r"^2088[0-9]{12}$")] | None = None
+    # `app/*.pem` our private keys, `platform/*.pem` Alipay's; `root.crt` for certificate mode.
+    alipay_keys_dir: Path | None = None
+    # WeChat Pay's API, without `/v3`.
+    wechatpay_url: HttpUrl | None = None
+    # Our app or official account there.
+    wechatpay_app_id: Annotated[str, Field(pattern=r"^wx[0-9a-zA-Z]{1,30}$")] | None = None
+    # Our merchant number there.
+    wechatpay_merchant_id: Annotated[str, Field(pattern=r"^[0-9]{8,10}$")] | None = None
+    # `merchant/<serial>.pem` our private keys, `platform/<serial>.pem` theirs, `apiv3/*.key`.
+    wechatpay_keys_dir: Path | None = None
+    # Where channels reach us from outside.
+    payment_callback_base_url: HttpUrl | None = None
+
+    def production_faults(self) -> Iterable[str]:
+        yield from super().production_faults()
+        for name in REACHED_OVER_THE_INTERNET:
+            address = getattr(self, name)
+            if address is not None:
+                yield from _address_faults(variable(name), urlsplit(address))
+
+
+def _address_faults(name: str, address: SplitResult) -> Iterable[str]:
+    if address.scheme != "https":
+        yield f"{name} must be an https:// address in production."
+    host = address.hostname or ""
+    if "sandbox" in host or host.endswith(ALIPAY_TEST_DOMAIN):
+        yield f"{name} is the address of a sandbox, which moves no money."
+
+
+class ApiSettings(CashierSettings):
     """What only the API needs."""
 
     redis_url: RedisUrl
@@ -37,7 +87,7 @@ class ApiSettings(PaymentSettings):
     support_phone: Annotated[str, Field(pattern=r"^[0-9+ -]{3,20}$")] = "12366"
 
 
-class WorkerSettings(PaymentSettings):
+class WorkerSettings(CashierSettings):
     """What only the worker needs."""
 
     https_in_production: ClassVar[tuple[str, ...]] = ("sandbox_direct_url",)

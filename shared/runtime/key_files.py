@@ -100,8 +100,8 @@ def read_secret(path: Path) -> bytes:
 
 
 def is_made_for_development(path: Path) -> bool:
-    """Whether this file, or any file of this folder, carries the mark of development keys."""
-    files = [path] if path.is_file() else [file for file in path.glob("*") if file.is_file()]
+    """Whether this file, or any file in or below this folder, carries the mark of development."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return any(read_file(file).startswith(DEVELOPMENT_MARK) for file in files)
 
 

@@ -137,13 +137,23 @@ def _table_of_all() -> str:
 
 
 def _users(field: str, service: str) -> str:
-    """`ApiSettings` → api; what the class named after the service has, every process needs."""
-    names = [
-        owner.__name__.removesuffix("Settings").lower()
-        for owner in _classes_of(service)
+    """`ApiSettings` → api; what the class named after the service has, every process needs.
+
+    Between the two a class may hold what some processes share; no process has its name.
+    """
+    classes = _classes_of(service)
+    owners = {
+        owner.__name__.removesuffix("Settings").lower(): owner
+        for owner in classes
         if field in owner.model_fields
-    ]
-    return "all" if service in names else ", ".join(names)
+    }
+    if service in owners:
+        return "all"
+    return ", ".join(name for name, owner in owners.items() if not _has_heirs(owner, classes))
+
+
+def _has_heirs(owner: type, classes: Sequence[type]) -> bool:
+    return any(issubclass(other, owner) for other in classes if other is not owner)
 
 
 def _kind(field: FieldInfo) -> str:
