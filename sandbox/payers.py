@@ -33,16 +33,22 @@ class Payers:
 
     def pay(self, trade: Trade) -> Trade:
         """Take the money once. Raises Refused where the payer is declined or comes too late."""
+        refused: Refused | None = None
         with self._book.transaction():
             trade = self.open(trade)
-            if trade.is_paid:
-                return trade
-            if trade.status != "waiting":
-                raise Refused("trade_closed", "This trade is closed.")
-            order = trade.out_trade_no
-            if declined := self._faults.fire("decline", trade.channel, "pay", order=order):
-                raise Refused(declined.reason, "The payer's account refused.")
-            return self._take(trade)
+            if trade.status == "waiting":
+                refused = self._declined(trade)
+                trade = trade if refused else self._take(trade)
+        # Only now: an error inside would undo that the payer was here, and that a fault fired.
+        if refused:
+            raise refused
+        if not trade.is_paid:
+            raise Refused("trade_closed", "This trade is closed.")
+        return trade
+
+    def _declined(self, trade: Trade) -> Refused | None:
+        shot = self._faults.fire("decline", trade.channel, "pay", order=trade.out_trade_no)
+        return Refused(shot.reason, "The payer's account refused.") if shot else None
 
     async def pay_before_answering(self, trade: Trade) -> Trade:
         """Where a fault wants it, the payer is faster than our answer to the merchant."""

@@ -1,6 +1,7 @@
 """The process: its settings, its books over a restart, its end."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.tests.merchant import Mailbox, WechatPayMerchant, a_wechatpay_order
 from sandbox.tests.running import (
     ROOT,
     a_charge,
@@ -85,6 +87,33 @@ async def test_sigterm_ends_it_cleanly_even_with_calls_held(tmp_path: Path) -> N
     assert code == 0
     assert time.monotonic() - began < 4
     assert [answer.status_code for answer in answers] == [503, 504]
+
+
+async def test_a_killed_sandbox_repeats_its_notifications(
+    tmp_path: Path, channel_key_folder: Path, box: Mailbox
+) -> None:
+    box.status = 503
+    changes = {
+        "SONGHE_SANDBOX_CHANNEL_KEYS_DIR": str(channel_key_folder / "sandbox"),
+        # The first repeat comes after a second.
+        "SONGHE_SANDBOX_TIME_FACTOR": "15",
+    }
+    async with running_sandbox(tmp_path, **changes) as sandbox:
+        merchant = WechatPayMerchant(channel_key_folder, sandbox.client)
+        order = a_wechatpay_order(box)
+        started = await merchant.call("POST", "/v3/pay/transactions/native", order)
+        await sandbox.client.post(f"{started.json()['code_url']}/pay")
+        await eventually(lambda: _has(box, 1))
+        sandbox.kill()
+    async with running_sandbox(tmp_path, **changes):
+        await eventually(lambda: _has(box, 2))
+
+    first, second = box.received[:2]
+    assert json.loads(first.body)["id"] == json.loads(second.body)["id"]
+
+
+async def _has(box: Mailbox, count: int) -> bool:
+    return len(box.received) >= count
 
 
 async def test_it_is_alive_and_ready(tmp_path: Path) -> None:
