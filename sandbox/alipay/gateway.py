@@ -24,13 +24,13 @@ from sandbox.alipay.requests import (
     read_parameters,
     shanghai_text,
 )
-from sandbox.alipay.signing import request_text, signed_answer
+from sandbox.alipay.signing import signed_answer, signed_notification
 from sandbox.cashier_page import error_page
 from sandbox.fault_kinds import Call
 from sandbox.faults import Faults
 from sandbox.hostile import distorted
 from sandbox.payers import Payers
-from sandbox.rsa import AlipayKeys, sign
+from sandbox.rsa import AlipayKeys
 from sandbox.trades import NewTrade, Status, Trade, Trades, has_expired
 
 OK = {"code": "10000", "msg": "Success"}
@@ -179,12 +179,10 @@ class AlipayGateway:
             "auth_app_id": self._merchant.app_id,
             "version": "1.0",
             "app_id": self._merchant.app_id,
-            "sign_type": "RSA2",
             "seller_id": self._merchant.seller_id,
             "timestamp": shanghai_text(datetime.now(UTC)),
         }
-        text = request_text({k: v for k, v in parameters.items() if k != "sign_type"})
-        query = urlencode({**parameters, "sign": sign(self._keys.platform, text)})
+        query = urlencode(signed_notification(parameters, self._keys.platform))
         return f"{trade.return_url}{'&' if '?' in trade.return_url else '?'}{query}"
 
     def _signed(self, root: str, body: str) -> Response:

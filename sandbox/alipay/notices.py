@@ -87,8 +87,9 @@ class AlipayNotices:
             "total_amount": yuan(fen),
             "subject": trade.description,
             "gmt_create": _local(trade.created_at),
-            "passback_params": trade.passed_back,
         }
+        if trade.passed_back:
+            found["passback_params"] = trade.passed_back
         if event == "closed":
             return found | {"gmt_close": _local(trade.closed_at or trade.expires_at)}
         paid = {name: yuan(fen) for name in ("receipt_amount", "buyer_pay_amount")}

@@ -9,17 +9,17 @@ from sandbox import rsa
 
 def request_text(parameters: Mapping[str, str]) -> str:
     """All parameters that have a value, `sign_type` too, without `sign`."""
-    return _joined(parameters, without=("sign",))
+    return _joined({name: value for name, value in parameters.items() if value and name != "sign"})
 
 
 def notification_text(parameters: Mapping[str, str]) -> str:
-    """All parameters that have a value, without `sign` and `sign_type`."""
-    return _joined(parameters, without=("sign", "sign_type"))
+    """All parameters without `sign` and `sign_type`."""
+    unsigned = ("sign", "sign_type")
+    return _joined({name: value for name, value in parameters.items() if name not in unsigned})
 
 
-def _joined(parameters: Mapping[str, str], *, without: tuple[str, ...]) -> str:
-    names = sorted(name for name, value in parameters.items() if value and name not in without)
-    return "&".join(f"{name}={parameters[name]}" for name in names)
+def _joined(parameters: Mapping[str, str]) -> str:
+    return "&".join(f"{name}={parameters[name]}" for name in sorted(parameters))
 
 
 def is_request_signed(parameters: Mapping[str, str], keys: Iterable[RSAPublicKey]) -> bool:

@@ -148,9 +148,7 @@ class AlipayMerchant:
 
     def is_genuine(self, form: dict[str, str]) -> bool:
         text = "&".join(
-            f"{name}={form[name]}"
-            for name in sorted(form)
-            if form[name] and name not in ("sign", "sign_type")
+            f"{name}={form[name]}" for name in sorted(form) if name not in ("sign", "sign_type")
         )
         return verifies(self.platform, text, form["sign"])
 
