@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ cluster-smoke: setup ## apply the dev overlay to that cluster and prove what it 
 render: setup ## render every Kubernetes overlay and prove what the manifests promise
 	@$(RUN) -m deploy.render
 	@$(RUN) -m pytest -q deploy/tests
+
+fuzz: setup ## verify a million mutated callbacks of both cashier channels; none may pass
+	@$(RUN) -m services.payment.tests.fuzz $(FUZZ)
 
 rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)
 	@deploy/observability/rules.sh

@@ -144,7 +144,7 @@ def _told_by_status(told: Notification, at: datetime) -> ChannelAnswer | None:
 def instant_of(shanghai: str) -> datetime:
     """Raises Meaningless where the calendar has no such time."""
     try:
-        return datetime.fromisoformat(shanghai).replace(tzinfo=SHANGHAI).astimezone(UTC)
+        return datetime.fromisoformat(f"{shanghai}+08:00").astimezone(UTC)
     except ValueError:
         raise Meaningless("no such time") from None
 

@@ -1,0 +1,1 @@
+"""Mutated callbacks against the verification of both cashier channels (`make fuzz`)."""
