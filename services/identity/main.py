@@ -6,7 +6,6 @@ from fastapi import FastAPI
 
 from services.identity.adapters.access_tokens import Es256AccessTokens
 from services.identity.adapters.api import Parts, router
-from services.identity.adapters.client_address import ClientAddresses
 from services.identity.adapters.housekeeping import IdentityHousekeeping
 from services.identity.adapters.phone_numbers import ServedPhoneNumbers
 from services.identity.adapters.postgres_sms_budget import PostgresSmsBudget
@@ -21,6 +20,7 @@ from services.identity.settings import ApiSettings, IdentitySettings
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime import housekeeping
 from shared.runtime.access_token import AccessTokens, SigningKeys
+from shared.runtime.client_address import ClientAddresses
 from shared.runtime.commands import ServiceCommands
 from shared.runtime.database import Database, open_database
 from shared.runtime.due_loop import DueLoop

@@ -1,18 +1,24 @@
 """The composition root of payment: the only file that knows every other."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from fastapi import FastAPI
 
-from services.payment.adapters.api import Parts, router
+from services.payment.adapters.alipay_channel import ALIPAY
+from services.payment.adapters.api import router
 from services.payment.adapters.api_models import SupportLine
+from services.payment.adapters.api_parts import Parts
 from services.payment.adapters.attempt_loop import AttemptLoop
+from services.payment.adapters.channel_pace import ChannelPace
 from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.gauges import PaymentGauges
-from services.payment.adapters.measured_channel import MeasuredDirectChannel
+from services.payment.adapters.measured_channel import MeasuredCashierChannel, MeasuredDirectChannel
+from services.payment.adapters.notification_desk import NotificationDesk
 from services.payment.adapters.order_streams import OrderStreams, StreamLimits
 from services.payment.adapters.order_views import read_changed
+from services.payment.adapters.refused_notifications import Evidence, delete_old
 from services.payment.adapters.repositories import transactions_of
 from services.payment.adapters.sandbox_direct_channel import (
     SANDBOX_DIRECT,
@@ -20,19 +26,30 @@ from services.payment.adapters.sandbox_direct_channel import (
     open_client,
 )
 from services.payment.adapters.stream_tickets import StreamTickets, open_redis
+from services.payment.adapters.switch_board import SwitchBoard
+from services.payment.adapters.wechatpay_channel import WECHATPAY
+from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
-from services.payment.application.ports import Channels
+from services.payment.application.ports import AnyChannel, Channels
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import AttemptRunner, Limits
+from services.payment.cashiers import open_cashiers
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS
-from services.payment.domain.payment_order import ORDER_TRANSITIONS
+from services.payment.domain.payment_order import CHOSEN_BY_PAYER, ORDER_TRANSITIONS
 from services.payment.domain.refund import REFUND_TRANSITIONS
-from services.payment.settings import ApiSettings, PaymentSettings, WorkerSettings
+from services.payment.settings import (
+    ApiSettings,
+    CashierSettings,
+    ChannelSettings,
+    PaymentSettings,
+    WorkerSettings,
+)
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime import housekeeping
 from shared.runtime.access_token import AccessTokens, Jwks, KeySource
+from shared.runtime.client_address import ClientAddresses
 from shared.runtime.commands import ServiceCommands
 from shared.runtime.consumer import Consumer
 from shared.runtime.database import Database, is_transient, open_database
@@ -56,25 +73,51 @@ EXPIRY_IDLE_SECONDS = 5.0
 GAUGES_SECONDS = 15.0
 
 # What is known of each channel, whether or not this process calls it.
-CHANNELS: Mapping[str, Capabilities] = {SANDBOX_DIRECT.id: SANDBOX_DIRECT}
+CHANNELS: Mapping[str, Capabilities] = {
+    channel.id: channel for channel in (ALIPAY, WECHATPAY, SANDBOX_DIRECT)
+}
 
 Closing = list[Callable[[], Awaitable[None]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposedApi:
+    """The application, the components it lives on, and what must be closed after all of them."""
+
+    app: FastAPI
+    streams: OrderStreams
+    switches: SwitchBoard
+    closing: Closing
+
+
 def compose_api(
-    settings: ApiSettings, database: Database, keys: KeySource, clock: Clock
-) -> tuple[FastAPI, OrderStreams, Closing]:
-    """The application, its stream poller (a Component), and what must be closed after both."""
+    settings: ApiSettings,
+    database: Database,
+    keys: KeySource,
+    clock: Clock,
+    *,
+    channels: Channels,
+    pace: ChannelPace,
+) -> ComposedApi:
+    """HTTP over the channels that this process can call."""
     redis = open_redis(settings.redis_url.get_secret_value())
-    limits = StreamLimits(
-        per_process=settings.payment_streams_max,
-        per_person=settings.payment_streams_per_person_max,
-    )
-    streams = OrderStreams(partial(read_changed, database), limits)
+    transactions = transactions_of(database)
+    known = {**CHANNELS, **{id: channel.capabilities for id, channel in channels.items()}}
+    streams = OrderStreams(partial(read_changed, database), _stream_limits(settings))
+    switches = SwitchBoard(database, list(known))
     app = build_app(SERVICE, router=router, access_tokens=AccessTokens(keys))
     app.state.parts = Parts(
         database=database,
-        channels=CHANNELS,
+        channels=known,
+        calls=CashierCalls(
+            transactions=transactions, channels=channels, clock=clock, limits=_limits(settings)
+        ),
+        desk=NotificationDesk(
+            transactions=transactions, channels=channels, clock=clock, is_transient=is_transient
+        ),
+        evidence=Evidence(database, clock),
+        switches=switches,
+        pace=pace,
         support=SupportLine(
             name_zh=settings.support_name_zh,
             name_en=settings.support_name_en,
@@ -82,27 +125,57 @@ def compose_api(
         ),
         tickets=StreamTickets(redis),
         streams=streams,
+        client_addresses=ClientAddresses(settings.trusted_networks),
+        return_base_url=settings.payment_return_base_url,
         clock=clock,
     )
-    return app, streams, [redis.aclose]
+    return ComposedApi(app=app, streams=streams, switches=switches, closing=[redis.aclose])
 
 
 async def api(settings: PaymentSettings) -> int:
     """HTTP. Ready without identity, Redis or channels: what is known stays readable."""
     settings = read_settings(ApiSettings)
     address = settings.http_address()
-    clock = SystemClock()
+    clock, pace = SystemClock(), ChannelPace()
+    count_moves()
     database = _open(settings, API_CONNECTIONS, clock)
     jwks = Jwks(settings.identity_url)
-    app, streams, closing = compose_api(settings, database, jwks, clock)
+    channels, closing = _open_cashiers(settings, pace, clock)
+    composed = compose_api(settings, database, jwks, clock, channels=channels, pace=pace)
+    server = serve(composed.app, address.host, address.port)
     return await run_process(
         # Streams first: the server can close only after they have ended.
-        [streams, serve(app, address.host, address.port), jwks],
-        closing=[*closing, jwks.close, database.close],
+        [composed.streams, composed.switches, server, jwks],
+        closing=[*composed.closing, *closing, jwks.close, database.close],
         grace_seconds=settings.shutdown_grace_seconds,
         health=service_health(database, service=SERVICE),
         operations=settings.metrics_address(),
     )
+
+
+def _open_cashiers(
+    settings: CashierSettings, pace: ChannelPace, clock: Clock
+) -> tuple[dict[str, AnyChannel], Closing]:
+    """The cashiers that the settings configure, by id, and what must be closed after them."""
+    client = open_client(
+        call_timeout_seconds=settings.payment_call_timeout_seconds,
+        connections=settings.payment_concurrent_calls,
+    )
+    opened = open_cashiers(
+        settings,
+        client=client,
+        call_timeout_seconds=settings.payment_call_timeout_seconds,
+        clock=clock,
+    )
+    measured = {id: MeasuredCashierChannel(cashier, pace) for id, cashier in opened.items()}
+    return {**measured}, [client.aclose]
+
+
+def count_moves() -> None:
+    """Every move of payment's state machines is counted, in whichever process it happens."""
+    count_transitions(ORDER_TRANSITIONS)
+    count_transitions(ATTEMPT_TRANSITIONS)
+    count_transitions(REFUND_TRANSITIONS)
 
 
 def compose_loops(
@@ -119,10 +192,12 @@ def compose_loops(
     )
     repeat = partial(repeat_unexpected_money, transactions, clock=clock)
     expire = partial(expire_orders, transactions, clock=clock)
+    clean = partial(delete_old, database)
     return [
         AttemptLoop(runner),
         DueLoop("unexpected_money", repeat, idle_seconds=UNEXPECTED_IDLE_SECONDS),
         DueLoop("expire_orders", expire, idle_seconds=EXPIRY_IDLE_SECONDS),
+        DueLoop("clean_notifications", clean, idle_seconds=housekeeping.IDLE_SECONDS),
     ]
 
 
@@ -133,18 +208,20 @@ async def worker(settings: PaymentSettings) -> int:
         call_timeout_seconds=settings.payment_call_timeout_seconds,
         connections=settings.payment_concurrent_calls,
     )
-    sandbox = MeasuredDirectChannel(SandboxDirectChannel(client, url=settings.sandbox_direct_url))
+    pace = ChannelPace()
+    cashiers, closing = _open_cashiers(settings, pace, SystemClock())
+    direct = SandboxDirectChannel(client, url=settings.sandbox_direct_url)
     return await run_worker(
-        settings, channels={SANDBOX_DIRECT.id: sandbox}, closing=[client.aclose]
+        settings,
+        channels={SANDBOX_DIRECT.id: MeasuredDirectChannel(direct, pace), **cashiers},
+        closing=[client.aclose, *closing],
     )
 
 
 async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: Closing) -> int:
     """The worker over these channels; `closing` ends what they need, after everything else."""
     clock = SystemClock()
-    count_transitions(ORDER_TRANSITIONS)
-    count_transitions(ATTEMPT_TRANSITIONS)
-    count_transitions(REFUND_TRANSITIONS)
+    count_moves()
     database = _open(settings, WORKER_CONNECTIONS, clock)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     loops = compose_loops(database, channels, settings, clock)
@@ -174,8 +251,8 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
 
 def consumer(settings: PaymentSettings) -> Consumer:
     """The reaction table; needs no connection to any channel."""
-    if settings.payment_default_channel not in CHANNELS:
-        known = ", ".join(CHANNELS)
+    if settings.payment_default_channel not in (*CHANNELS, CHOSEN_BY_PAYER):
+        known = ", ".join((*CHANNELS, CHOSEN_BY_PAYER))
         raise SettingsError(f"{variable('payment_default_channel')} must be one of {known}.")
     clock = SystemClock()
     opener = OrderOpener(
@@ -192,7 +269,14 @@ COMMANDS = ServiceCommands(
 )
 
 
-def _limits(settings: WorkerSettings) -> Limits:
+def _stream_limits(settings: ApiSettings) -> StreamLimits:
+    return StreamLimits(
+        per_process=settings.payment_streams_max,
+        per_person=settings.payment_streams_per_person_max,
+    )
+
+
+def _limits(settings: ChannelSettings) -> Limits:
     try:
         return settings.limits
     except ValueError as error:

@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field
 
 from services.payment.application.run_attempts import Limits
-from shared.runtime.settings import HttpUrl, RedisUrl, ServiceSettings, variable
+from shared.runtime.settings import HttpUrl, ProxiedSettings, RedisUrl, ServiceSettings, variable
 
 REACHED_OVER_THE_INTERNET = (
     "alipay_url",
@@ -24,13 +24,33 @@ ShortName = Annotated[str, Field(min_length=1, max_length=64)]
 class PaymentSettings(ServiceSettings):
     """What every process and command needs."""
 
-    # Takes the orders that name no channel.
+    # Takes the orders that name no channel; `chosen-by-payer` waits for the payer's choice.
     payment_default_channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] = (
         "sandbox-direct"
     )
 
 
-class CashierSettings(PaymentSettings):
+class ChannelSettings(PaymentSettings):
+    """What every process needs that calls channels."""
+
+    # A call to a channel that takes longer is unknown, never failed.
+    payment_call_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    # Calls to channels that one process has under way at most.
+    payment_concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 20
+    # How long an attempt belongs to one process: at least three times the time of a call.
+    payment_lease_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+
+    @property
+    def limits(self) -> Limits:
+        """Raises ValueError where a call could outlive its lease."""
+        return Limits(
+            concurrent_calls=self.payment_concurrent_calls,
+            call_timeout_seconds=self.payment_call_timeout_seconds,
+            lease_seconds=self.payment_lease_seconds,
+        )
+
+
+class CashierSettings(ChannelSettings):
     """What every process needs that speaks to Alipay or WeChat Pay; no address, no channel."""
 
     # Alipay's gateway, without `/gateway.do`.
@@ -70,9 +90,13 @@ def _address_faults(name: str, address: SplitResult) -> Iterable[str]:
         yield f"{name} is the address of a sandbox, which moves no money."
 
 
-class ApiSettings(CashierSettings):
+class ApiSettings(CashierSettings, ProxiedSettings):
     """What only the API needs."""
 
+    https_in_production: ClassVar[tuple[str, ...]] = ("payment_return_base_url",)
+
+    # Where cashiers send the payer's browser back to; without it they send it nowhere.
+    payment_return_base_url: HttpUrl | None = None
     redis_url: RedisUrl
     identity_url: HttpUrl
     # Live status streams of one process; one more is answered 503.
@@ -93,21 +117,6 @@ class WorkerSettings(CashierSettings):
     https_in_production: ClassVar[tuple[str, ...]] = ("sandbox_direct_url",)
 
     sandbox_direct_url: HttpUrl
-    # A call to a channel that takes longer is unknown, never failed.
-    payment_call_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-    # Calls to channels that one worker has under way at most.
-    payment_concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 20
-    # How long an attempt belongs to one worker: at least three times the time of a call.
-    payment_lease_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-
-    @property
-    def limits(self) -> Limits:
-        """Raises ValueError where a call could outlive its lease."""
-        return Limits(
-            concurrent_calls=self.payment_concurrent_calls,
-            call_timeout_seconds=self.payment_call_timeout_seconds,
-            lease_seconds=self.payment_lease_seconds,
-        )
 
     def production_faults(self) -> Iterable[str]:
         yield from super().production_faults()

@@ -26,6 +26,8 @@ from shared.runtime.problems import internal_error, problem, render
 BODY_BYTES_MAX = 64 * 1024
 QUERY_PARAMETERS_MAX = 50
 CORRELATION_HEADER = "X-Correlation-Id"
+# A path parameter of this name ending opens something to whoever holds it.
+SECRET_PARAMETER = "_token}"
 # nginx's word for "the caller went away"; the metric needs some code.
 CLIENT_WENT_AWAY = 499
 
@@ -143,7 +145,7 @@ class _Exchange:
             "request",
             method=self._scope["method"],
             route=self._template,
-            path=self._scope["path"] if self._route is not None else None,
+            path=self._loggable_path,
             status=self._status or CLIENT_WENT_AWAY,
             seconds=round(time.perf_counter() - self._started_at, 4),
         )
@@ -159,6 +161,14 @@ class _Exchange:
         metrics.HTTP_REQUEST_SECONDS.labels(self._template, method, code).observe(
             time.perf_counter() - self._started_at
         )
+
+    @property
+    def _loggable_path(self) -> str | None:
+        """None where the path is a stranger's, or holds a token: logs are read by many."""
+        if self._route is None or SECRET_PARAMETER in self._route.template:
+            return None
+        path: str = self._scope["path"]
+        return path
 
     @property
     def _template(self) -> str:

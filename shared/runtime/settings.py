@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.runtime import crash_points
+from shared.runtime.client_address import LOOPBACK, Network, parse_networks
 from shared.runtime.key_files import (
     KeyFileError,
     is_made_for_development,
@@ -125,6 +126,11 @@ SigningKeyFolder = Annotated[Path, _readable(_signing_key_folder)]
 PublicKeyFolder = Annotated[Path, _readable(_public_key_folder)]
 
 
+def _networks(value: str | None) -> str | None:
+    parse_networks(value or "")
+    return value
+
+
 class ServiceSettings(BaseSettings):
     """What every process of a service needs; each service adds its own in `settings.py`.
 
@@ -172,6 +178,25 @@ class ServiceSettings(BaseSettings):
         for name in self.https_in_production:
             if not str(getattr(self, name)).startswith("https://"):
                 yield f"{variable(name)} must be an https:// address in production."
+
+
+class ProxiedSettings(ServiceSettings):
+    """What an API needs that must know from where its callers come."""
+
+    # Proxies whose X-Forwarded-For is believed; in development those on this machine.
+    trusted_proxies: Annotated[str | None, AfterValidator(_networks)] = None
+
+    @property
+    def trusted_networks(self) -> list[Network]:
+        if self.trusted_proxies is None:
+            return parse_networks(LOOPBACK if self.environment == "development" else "")
+        return parse_networks(self.trusted_proxies)
+
+    def production_faults(self) -> Iterable[str]:
+        yield from super().production_faults()
+        if self.trusted_proxies is None:
+            # Without it everybody behind the entry would have the entry's address.
+            yield f"{variable('trusted_proxies')} must be set in production, if only to nothing."
 
 
 def _password_faults(name: str, url: SecretStr) -> Iterable[str]:

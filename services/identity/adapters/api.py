@@ -18,7 +18,7 @@ from services.identity.adapters.api_models import (
     SessionTokens,
     SmsCodeSent,
 )
-from services.identity.adapters.client_address import ClientAddresses
+from services.identity.adapters.client_address import budget_name
 from services.identity.adapters.metrics import REFRESHES, SESSIONS_OPENED
 from services.identity.adapters.repositories import IdentityUnit
 from services.identity.adapters.translation import translated
@@ -34,6 +34,7 @@ from services.identity.domain.one_time_code import Purpose
 from services.identity.domain.session import RefreshVerdict
 from shared.kernel.clock import Clock
 from shared.runtime.access_token import SigningKeys
+from shared.runtime.client_address import ClientAddresses
 from shared.runtime.database import Database
 from shared.runtime.languages import language_of
 from shared.runtime.web import Person, require_service
@@ -72,10 +73,11 @@ router = APIRouter(prefix="/identity/v1", dependencies=[Depends(translated)])
 async def send_sms_code(body: NewSmsCode, request: Request, here: Here) -> SmsCodeSent:
     """Send a one-time code by SMS; the answer does not tell whether the number is known."""
     peer = request.client.host if request.client else None
+    address = here.client_addresses.of(peer, request.headers.getlist("x-forwarded-for"))
     sent = await here.send_code(
         body.phone,
         purpose=Purpose(body.purpose),
-        client_address=here.client_addresses.of(peer, request.headers.getlist("x-forwarded-for")),
+        client_address=budget_name(address),
         language=language_of(request),
     )
     return SmsCodeSent(

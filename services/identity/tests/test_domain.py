@@ -6,11 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.identity.adapters.client_address import ClientAddresses
+from services.identity.adapters.client_address import budget_name
 from services.identity.application.refusals import OUTAGES, REFUSALS
 from services.identity.domain.one_time_code import CodeRequest, Purpose, new_code
 from services.identity.domain.session import RefreshVerdict, ShownToken
 from services.identity.domain.sms_limits import budget_day, seconds_to_next_day
+from shared.runtime.client_address import ClientAddresses
 from shared.runtime.languages import preferred_language
 
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
@@ -114,7 +115,7 @@ ADDRESSES = ClientAddresses([ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")
 def test_only_trusted_proxies_may_say_who_the_client_is(
     peer: str | None, forwarded: list[str], address: str
 ) -> None:
-    assert ADDRESSES.of(peer, forwarded) == address
+    assert budget_name(ADDRESSES.of(peer, forwarded)) == address
 
 
 def test_every_refusal_has_both_languages() -> None:

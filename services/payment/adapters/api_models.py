@@ -1,6 +1,6 @@
 """What payment's endpoints give."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -47,6 +47,7 @@ class Words:
     support: SupportLine
     language: Language
     now: datetime
+    stopped: Container[str] = ()
 
     def channel_name(self, channel_id: str) -> ChannelName:
         channel = self.channels.get(channel_id)
@@ -74,7 +75,7 @@ class StatusOut(BaseModel):
     @classmethod
     def of(cls, view: OrderView, words: Words) -> Self:
         order = view.order
-        standing = standing_of(order, view.attempts, now=words.now)
+        standing = standing_of(order, view.attempts, now=words.now, stopped=words.stopped)
         channel_id = standing.attempt.channel if standing.attempt else order.channel
         status = describe(
             order,
@@ -161,35 +162,3 @@ class StreamTicket(BaseModel):
 
     ticket: str
     expires_in: int
-
-
-class ChannelLimits(BaseModel):
-    min_fen: Fen
-    max_fen: Fen
-
-
-class ChannelOut(BaseModel):
-    """A way to pay. `direct` starts by itself, at a `cashier` the payer confirms."""
-
-    id: str
-    kind: Literal["direct", "cashier"]
-    name: str
-    usable: bool
-    limits: ChannelLimits
-
-    @classmethod
-    def of(cls, channel: Capabilities, language: Language) -> Self:
-        return cls.model_validate(
-            {
-                "id": channel.id,
-                "kind": channel.kind.value,
-                "name": channel.name.zh if language is Language.ZH else channel.name.en,
-                "usable": channel.usable,
-                "limits": {"min_fen": channel.minimum.fen, "max_fen": channel.maximum.fen},
-            }
-        )
-
-
-class ChannelPage(BaseModel):
-    items: list[ChannelOut]
-    next_cursor: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from time import perf_counter
 from typing import TypeVar
 
+from services.payment.adapters.channel_pace import ChannelPace
 from services.payment.adapters.metrics import CHANNEL_CALL_SECONDS
 from services.payment.application.ports import (
     CashierChannel,
@@ -28,38 +29,41 @@ Told = TypeVar("Told", bound=ChannelAnswer | Started)
 
 
 class MeasuredDirectChannel:
-    def __init__(self, channel: DirectChannel) -> None:
+    def __init__(self, channel: DirectChannel, pace: ChannelPace | None = None) -> None:
         self._channel = channel
+        self._pace = pace or ChannelPace()
 
     @property
     def capabilities(self) -> Capabilities:
         return self._channel.capabilities
 
     async def start(self, due: DueAttempt) -> ChannelAnswer:
-        return await _measured(self._channel, Call.START, self._channel.start(due))
+        return await _measured(self._channel, self._pace, Call.START, self._channel.start(due))
 
     async def query(self, due: DueAttempt) -> ChannelAnswer:
-        return await _measured(self._channel, Call.QUERY, self._channel.query(due))
+        return await _measured(self._channel, self._pace, Call.QUERY, self._channel.query(due))
 
 
 class MeasuredCashierChannel:
     """Verifying and acknowledging are no calls: they are passed on as they are."""
 
-    def __init__(self, channel: CashierChannel) -> None:
+    def __init__(self, channel: CashierChannel, pace: ChannelPace | None = None) -> None:
         self._channel = channel
+        self._pace = pace or ChannelPace()
 
     @property
     def capabilities(self) -> Capabilities:
         return self._channel.capabilities
 
     async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
-        return await _measured(self._channel, Call.START, self._channel.start(due, payer))
+        starting = self._channel.start(due, payer)
+        return await _measured(self._channel, self._pace, Call.START, starting)
 
     async def query(self, due: DueAttempt) -> ChannelAnswer:
-        return await _measured(self._channel, Call.QUERY, self._channel.query(due))
+        return await _measured(self._channel, self._pace, Call.QUERY, self._channel.query(due))
 
     async def close(self, due: DueAttempt) -> ChannelAnswer:
-        return await _measured(self._channel, Call.CLOSE, self._channel.close(due))
+        return await _measured(self._channel, self._pace, Call.CLOSE, self._channel.close(due))
 
     def verify(self, notification: RawNotification) -> VerifiedNotification:
         return self._channel.verify(notification)
@@ -72,17 +76,20 @@ class MeasuredCashierChannel:
         return self._channel.refusal(reason)
 
 
-async def _measured(channel: Channel, call: Call, calling: Awaitable[Told]) -> Told:
+async def _measured(
+    channel: Channel, pace: ChannelPace, call: Call, calling: Awaitable[Told]
+) -> Told:
     crash_points.reach("attempt.after_lease_before_call")
     started_at = perf_counter()
     # A call that is cut off at its deadline raises; it counts as what it will be taken for.
-    told = "timeout"
+    told, is_answered = "timeout", False
     try:
         answer = await calling
         crash_points.reach("attempt.after_call_before_recording")
+        is_answered = not isinstance(answer, Unknown)
         told = answer.cause.value if isinstance(answer, Unknown) else type(answer).__name__
         return answer
     finally:
-        CHANNEL_CALL_SECONDS.labels(channel.capabilities.id, call.value, told.lower()).observe(
-            perf_counter() - started_at
-        )
+        seconds, channel_id = perf_counter() - started_at, channel.capabilities.id
+        CHANNEL_CALL_SECONDS.labels(channel_id, call.value, told.lower()).observe(seconds)
+        pace.note(channel_id, seconds=seconds, is_answered=is_answered)

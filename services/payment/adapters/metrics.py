@@ -42,3 +42,46 @@ UNDECIDED_MONEY = Gauge(
 STREAMS_OPEN = Gauge(
     "songhe_payment_streams_open", "Live status streams of this process", registry=REGISTRY
 )
+ATTEMPTS_STARTED = Counter(
+    "songhe_payment_attempts_started_total",
+    "Requests of payers to begin at a cashier, by what the page was told",
+    ("channel", "answer"),
+    registry=REGISTRY,
+)
+NOTIFICATIONS = Counter(
+    "songhe_channel_notifications_total",
+    "Verified notifications: new ones, and those that were heard before",
+    ("channel", "heard"),
+    registry=REGISTRY,
+)
+NOTIFICATIONS_REFUSED = Counter(
+    "songhe_channel_notifications_refused_total",
+    "Notifications that changed nothing, by why they were not believed",
+    ("channel", "reason"),
+    registry=REGISTRY,
+)
+NOTIFICATION_SECONDS = Histogram(
+    "songhe_channel_notification_seconds",
+    "From a notification's arrival to our answer",
+    ("channel",),
+    registry=REGISTRY,
+    buckets=SECONDS,
+)
+EVIDENCE_DROPPED = Counter(
+    "songhe_channel_notification_evidence_dropped_total",
+    "Refused notifications of which no evidence was kept",
+    ("channel",),
+    registry=REGISTRY,
+)
+RETURNS_ASKED = Counter(
+    "songhe_payment_returns_asked_total",
+    "Payers who came back and wanted to know, by what they said",
+    ("said",),
+    registry=REGISTRY,
+)
+CHANNEL_STOPPED = Gauge(
+    "songhe_payment_channel_stopped",
+    "1 where the kill switch lets no new payments begin",
+    ("channel",),
+    registry=REGISTRY,
+)

@@ -37,6 +37,7 @@ FIND = text(
     + "   AND :person_id IN (payment_order.payer_id, payment_order.insured_person_id)"
     + BY_TIME
 )
+READ = text(SELECT + " WHERE payment_order.id = :order_id" + BY_TIME)
 # What somebody watches and has not seen yet; finished orders always, so that streams end.
 CHANGED = text(
     SELECT
@@ -53,6 +54,13 @@ async def find_order(database: Database, order_id: UUID, *, person_id: UUID) -> 
     """The order, where the person pays it or is insured by it."""
     async with database.transaction() as unit:
         rows = await unit.connection.execute(FIND, {"order_id": order_id, "person_id": person_id})
+        return next(iter(_views(rows.mappings())), None)
+
+
+async def read_order(database: Database, order_id: UUID) -> OrderView | None:
+    """The order, for whoever holds its return token."""
+    async with database.transaction() as unit:
+        rows = await unit.connection.execute(READ, {"order_id": order_id})
         return next(iter(_views(rows.mappings())), None)
 
 

@@ -9,6 +9,12 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.payment.adapters.cashier_rows import (
+    PostgresCashierAttempts,
+    PostgresNotifications,
+    PostgresReturnTokens,
+    PostgresSwitches,
+)
 from services.payment.adapters.rows import (
     ATTEMPT,
     ATTEMPT_STATE,
@@ -53,9 +59,15 @@ LOCK_EXPIRED = text(
     f"""
     SELECT {names(ORDER)} FROM payment_order
     WHERE status = 'REQUESTED' AND expires_at <= :now
-      AND NOT EXISTS (SELECT FROM payment_attempt WHERE order_id = payment_order.id)
+      AND NOT EXISTS (
+        SELECT FROM payment_attempt WHERE order_id = payment_order.id AND status IN
+            ('STARTED', 'AWAITING_PAYER', 'UNKNOWN'))
     ORDER BY expires_at LIMIT :row_limit FOR UPDATE SKIP LOCKED
     """
+)
+WITH_OPEN_ATTEMPTS = text(
+    "SELECT DISTINCT order_id FROM payment_attempt WHERE order_id = ANY(CAST(:ids AS uuid[]))"
+    " AND status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
 )
 SAVED = {"version_before": "integer"}
 SAVED_ORDER = {"id": "uuid", **SAVED, **ORDER_STATE}
@@ -152,9 +164,14 @@ class PostgresOrders:
     async def read(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         return await self._orders(READ_ORDERS, ids)
 
-    async def lock_expired_unattempted(self, *, now: datetime, limit: int) -> list[PaymentOrder]:
+    async def lock_expired(self, *, now: datetime, limit: int) -> list[PaymentOrder]:
         found = await self._connection.execute(LOCK_EXPIRED, {"now": now, "row_limit": limit})
-        return [to_order(row) for row in found.mappings()]
+        orders = [to_order(row) for row in found.mappings()]
+        # Attempts begin under the order's lock: what the first look missed, this one sees.
+        ids = [order.id for order in orders]
+        begun = await self._connection.execute(WITH_OPEN_ATTEMPTS, {"ids": ids})
+        open_still = {row.order_id for row in begun}
+        return [order for order in orders if order.id not in open_still]
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
         rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
@@ -222,6 +239,10 @@ class PaymentUnit:
         self.orders = PostgresOrders(unit.connection)
         self.attempts = PostgresAttempts(unit.connection)
         self.refunds = PostgresRefunds(unit.connection)
+        self.cashier_attempts = PostgresCashierAttempts(unit.connection)
+        self.notifications = PostgresNotifications(unit.connection)
+        self.return_tokens = PostgresReturnTokens(unit.connection)
+        self.switches = PostgresSwitches(unit.connection)
 
     def emit(
         self,

@@ -1,7 +1,7 @@
-"""Fail orders whose time ran out before anybody tried to pay them.
+"""Fail orders whose time ran out and that nobody can pay any more.
 
-Nothing was ever sent for them, so nobody has to be asked; an order with an attempt expires only
-when its channel says so.
+Either nothing was ever sent for them, or every attempt ended by its channel's own word: an order
+with an open attempt waits until its channel has closed that.
 """
 
 from services.payment.application.ports import Transactions
@@ -16,7 +16,7 @@ ROUND = 100
 async def expire_orders(transactions: Transactions, *, clock: Clock) -> int:
     """One round; returns how many orders failed as expired."""
     async with transactions() as unit:
-        expired = await unit.orders.lock_expired_unattempted(now=clock.now(), limit=ROUND)
+        expired = await unit.orders.lock_expired(now=clock.now(), limit=ROUND)
         changes = [(order, fail(order, FailureReason.EXPIRED)) for order in expired]
         await unit.orders.save(changes)
         for before, after in changes:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from services.payment.application.ports import Unit
 from services.payment.application.tell_outcomes import repeat_outcomes, tell_outcomes
-from services.payment.domain.channel import Capabilities
+from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.opening import Opening, Origin, open_order
 from services.payment.domain.payment_order import ask_again
+from services.payment.domain.switch import Stopped
 from shared.kernel.clock import Clock
 from shared.kernel.events import Message, PaymentOutcomeAsked, PaymentRequested
 from shared.kernel.ids import new_id
@@ -52,16 +53,21 @@ class OrderOpener:
         await repeat_outcomes(unit, [order for order, _ in changes if not order.is_open])
 
     async def _open(self, unit: Unit, messages: Sequence[Message[Request]]) -> set[UUID]:
-        openings = [self._opening(message) for message in messages]
+        stopped = await unit.switches.stopped()
+        openings = [self._opening(message, stopped) for message in messages]
         opened = await unit.orders.open(openings)
         for opening in openings:
             if opening.order.id in opened:
                 tell_outcomes(unit, None, opening.order)
         return opened
 
-    def _opening(self, message: Message[Request]) -> Opening:
+    def _opening(self, message: Message[Request], stopped: Stopped) -> Opening:
         request, envelope = message.body, message.envelope
         channel_id = request.channel or self.default_channel
+        channel = self.channels.get(channel_id)
+        if channel is not None and channel.kind is ChannelKind.DIRECT and channel_id in stopped:
+            # A cashier's order opens all the same: its payer may choose another channel.
+            channel = None
         return open_order(
             request,
             origin=Origin(
@@ -70,7 +76,7 @@ class OrderOpener:
                 causation_id=envelope.event_id,
             ),
             channel_id=channel_id,
-            channel=self.channels.get(channel_id),
+            channel=channel,
             attempt_id=new_id(),
             now=self.clock.now(),
         )

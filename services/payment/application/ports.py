@@ -21,6 +21,7 @@ from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.refund import Refund
+from services.payment.domain.switch import Stopped
 from shared.kernel.events import Event
 
 
@@ -35,6 +36,17 @@ class DueAttempt:
     period: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardNotification:
+    """A verified notification about one of our attempts, with what proves it later."""
+
+    channel: str
+    notification: VerifiedNotification
+    attempt_id: UUID
+    body_sha256: bytes
+    received_at: datetime
+
+
 class Orders(Protocol):
     """Payment orders. What is saved must have been locked in the same unit."""
 
@@ -47,9 +59,9 @@ class Orders(Protocol):
 
     async def lock(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]: ...
 
-    async def lock_expired_unattempted(
-        self, *, now: datetime, limit: int
-    ) -> list[PaymentOrder]: ...
+    async def lock_expired(self, *, now: datetime, limit: int) -> list[PaymentOrder]:
+        """Open orders whose time is over and of which no attempt is open."""
+        ...
 
     async def read(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]: ...
 
@@ -76,6 +88,48 @@ class Attempts(Protocol):
         ...
 
 
+class CashierAttempts(Protocol):
+    """Attempts as their payers move them. What is changed lies under a lock on its order."""
+
+    async def insert(self, attempt: PaymentAttempt) -> None: ...
+
+    async def lock_open(self, order_id: UUID) -> list[PaymentAttempt]:
+        """The order's attempts without a final answer, oldest first."""
+        ...
+
+    async def find(self, ids: Sequence[UUID]) -> dict[UUID, PaymentAttempt]:
+        """Without a lock: for what never changes."""
+        ...
+
+    async def take(
+        self, attempt_id: UUID, *, sends: bool, now: datetime, lease: UUID, lease_time: timedelta
+    ) -> DueAttempt | None:
+        """A lease on an open attempt, with its send counted; None where somebody holds it."""
+        ...
+
+    async def want_closed(self, order_ids: Sequence[UUID], *, now: datetime) -> None:
+        """All open attempts of these orders shall be closed at their channels, from now on."""
+        ...
+
+    async def ask_now(self, order_id: UUID, *, now: datetime, pause: timedelta) -> bool:
+        """Make the open attempts due for a query; False where that was asked within `pause`."""
+        ...
+
+
+class Switches(Protocol):
+    async def stopped(self) -> Stopped: ...
+
+
+class Notifications(Protocol):
+    async def claim(self, heard: Sequence[HeardNotification]) -> set[tuple[str, str]]:
+        """Store what is new; returns (channel, notification id) of those."""
+        ...
+
+
+class ReturnTokens(Protocol):
+    async def issue(self, token: str, *, order_id: UUID, expires_at: datetime) -> None: ...
+
+
 class Refunds(Protocol):
     async def request(self, refunds: Sequence[Refund]) -> None:
         """Insert; a refund that is already there stays as it is."""
@@ -91,6 +145,14 @@ class Unit(Protocol):
     def attempts(self) -> Attempts: ...
     @property
     def refunds(self) -> Refunds: ...
+    @property
+    def cashier_attempts(self) -> CashierAttempts: ...
+    @property
+    def switches(self) -> Switches: ...
+    @property
+    def notifications(self) -> Notifications: ...
+    @property
+    def return_tokens(self) -> ReturnTokens: ...
 
     def emit(
         self,

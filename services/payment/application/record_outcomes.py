@@ -62,6 +62,8 @@ async def record_outcomes(
         attempt_changes.append((attempt, released))
         outcomes.append(outcome)
     await _store(unit, before, orders, attempt_changes)
+    if any(not attempt.is_direct for attempt in attempts.values()):
+        await _close_others(unit, before, orders, now=now)
     await unit.refunds.request([o.refund for o in outcomes if o.refund is not None])
     await unit.open_items([item for outcome in outcomes for item in outcome.items])
     return len(outcomes)
@@ -86,6 +88,15 @@ async def _store(
     for old, new in attempt_changes:
         if new.unexpected_sequence > old.unexpected_sequence:
             tell_unexpected_money(unit, after[new.order_id], new)
+
+
+async def _close_others(
+    unit: Unit, before: dict[UUID, PaymentOrder], after: dict[UUID, PaymentOrder], *, now: datetime
+) -> None:
+    """Nobody shall pay a finished order: what is still open at a cashier is to be closed there."""
+    finished = [id for id, order in before.items() if order.is_open and not after[id].is_open]
+    if finished:
+        await unit.cashier_attempts.want_closed(finished, now=now)
 
 
 def _decide(

@@ -11,17 +11,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
-from services.payment.application.ports import (
-    AnyChannel,
-    CashierChannel,
-    Channels,
-    DueAttempt,
-    Transactions,
-)
+from services.payment.application.ask_channels import ask
+from services.payment.application.ports import Channels, DueAttempt, Transactions
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.domain.channel_answer import (
     Answer,
-    ChannelAnswer,
     NeverSent,
     Unknown,
     UnknownCause,
@@ -124,7 +118,7 @@ class AttemptRunner:
             return Unknown(UnknownCause.LEASE_OVER)
         try:
             async with asyncio.timeout(self.limits.call_timeout_seconds):
-                return await _ask(channel, due)
+                return await ask(channel, due, now=self.clock.now())
         except TimeoutError:
             return Unknown(UnknownCause.TIMEOUT)
         except Exception:
@@ -166,10 +160,3 @@ class AttemptRunner:
     async def _record_together(self, answers: list[Answered]) -> None:
         async with self.transactions() as unit:
             await record_outcomes(unit, answers, channels=self.channels, now=self.clock.now())
-
-
-async def _ask(channel: AnyChannel, due: DueAttempt) -> ChannelAnswer:
-    """A cashier is started by the payer's own request only: here it is asked."""
-    if due.call is Call.START and not isinstance(channel, CashierChannel):
-        return await channel.start(due)
-    return await channel.query(due)

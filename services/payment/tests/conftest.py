@@ -8,7 +8,10 @@ import pytest_asyncio
 
 from sandbox.tests.running import RunningSandbox, running_sandbox
 from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel, open_client
+from services.payment.tests.building import CASHIER, OTHER_CASHIER
+from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.fake_channel import FakeChannel
+from services.payment.tests.running_payment import Payment, running_payment
 from services.payment.tests.world import World, some_clock
 from shared.runtime.database import Database, open_database
 
@@ -27,9 +30,36 @@ async def payment_database(service_database: Callable[[str], str]) -> AsyncItera
 async def world(payment_database: Database) -> World:
     """Payment with an empty database and a channel in memory."""
     clock = some_clock()
-    world = World(database=payment_database, channel=FakeChannel(clock=clock), clock=clock)
+    world = World(
+        database=payment_database,
+        channel=FakeChannel(clock=clock),
+        clock=clock,
+        cashiers={
+            CASHIER.id: FakeCashier(clock=clock),
+            OTHER_CASHIER.id: FakeCashier(clock=clock, capabilities=OTHER_CASHIER),
+        },
+    )
     await world.empty()
     return world
+
+
+@pytest.fixture
+def alipay(world: World) -> FakeCashier:
+    """A cashier of `world`."""
+    return world.cashiers[CASHIER.id]
+
+
+@pytest.fixture
+def wechatpay(world: World) -> FakeCashier:
+    """The other cashier of `world`."""
+    return world.cashiers[OTHER_CASHIER.id]
+
+
+@pytest_asyncio.fixture
+async def payment(world: World, redis_url: str) -> AsyncIterator[Payment]:
+    """The API over `world`, on a real socket."""
+    async with running_payment(world, redis_url=redis_url) as payment:
+        yield payment
 
 
 @pytest.fixture

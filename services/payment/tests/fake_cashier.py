@@ -1,5 +1,6 @@
 """A cashier channel in memory: its book, the payer at its page, and its notifications."""
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class FakeCashier:
     calls: list[tuple[Call, str]] = field(default_factory=list)
     payers: list[PayerDetails] = field(default_factory=list)
     faults: Counter[tuple[str, Call]] = field(default_factory=Counter)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
 
     def inject(self, kind: str, *, on: Call, count: int = 1) -> None:
         """`unknown`, `unknown_after` (it happened, the answer is lost) or `decline`."""
@@ -76,6 +79,9 @@ class FakeCashier:
         number = due.attempt.number
         self.calls.append((Call.START, number))
         self.payers.append(payer)
+        self.called.set()
+        if self.gate is not None:
+            await self.gate.wait()
         if self._fires("unknown", Call.START):
             return Unknown(UnknownCause.TIMEOUT)
         if self._fires("decline", Call.START):

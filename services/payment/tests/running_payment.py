@@ -13,9 +13,13 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from services.payment.adapters.channel_pace import ChannelPace
 from services.payment.adapters.order_streams import OrderStreams
+from services.payment.adapters.switch_board import SwitchBoard
+from services.payment.domain.channel_notification import RawNotification
 from services.payment.main import compose_api
 from services.payment.settings import ApiSettings
+from services.payment.tests.building import CASHIER
 from services.payment.tests.world import World
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
@@ -52,6 +56,7 @@ class Payment:
     http: httpx2.AsyncClient
     keys: OneKey
     streams: OrderStreams
+    switches: SwitchBoard
     stop: asyncio.Event
 
     def as_person(self, person_id: UUID, **headers: str) -> dict[str, str]:
@@ -65,6 +70,36 @@ class Payment:
     async def read(self, order_id: UUID, person_id: UUID, **headers: str) -> httpx2.Response:
         return await self.http.get(
             f"/payment/v1/orders/{order_id}", headers=self.as_person(person_id, **headers)
+        )
+
+    async def start(
+        self,
+        order_id: UUID,
+        person_id: UUID,
+        *,
+        channel: str = CASHIER.id,
+        method: str = "wap",
+        key: str | None = None,
+        **more: Any,
+    ) -> httpx2.Response:
+        """Begin at a cashier."""
+        headers = {"Idempotency-Key": key or str(new_id()), **more.pop("headers", {})}
+        return await self.http.post(
+            f"/payment/v1/orders/{order_id}/attempts",
+            headers=self.as_person(person_id, **headers),
+            json={"channel": channel, "method": method, **more},
+        )
+
+    async def give_up(self, order_id: UUID, attempt_id: str, person_id: UUID) -> httpx2.Response:
+        path = f"/payment/v1/orders/{order_id}/attempts/{attempt_id}"
+        return await self.http.delete(path, headers=self.as_person(person_id))
+
+    async def notify(self, channel: str, told: RawNotification) -> httpx2.Response:
+        """What the channel sends to us."""
+        return await self.http.post(
+            f"/payment/v1/channels/{channel}/notifications",
+            headers=dict(told.headers),
+            content=told.body,
         )
 
     async def ticket(self, order_id: UUID, person_id: UUID) -> str:
@@ -128,8 +163,12 @@ async def running_payment(
         identity_url="http://127.0.0.1:9",
         **changes,
     )
-    app, streams, closing = compose_api(settings, world.database, keys, world.clock)
-    server = serve(app, "127.0.0.1", 0)
+    pace = ChannelPace()
+    composed = compose_api(
+        settings, world.database, keys, world.clock, channels=world.cashiers, pace=pace
+    )
+    streams = composed.streams
+    server = serve(composed.app, "127.0.0.1", 0)
     stop = asyncio.Event()
     polling = asyncio.create_task(streams.run(stop))
     serving_stop = asyncio.Event()
@@ -139,12 +178,19 @@ async def running_payment(
         async with httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{server.port}", timeout=LINE_SECONDS, trust_env=False
         ) as http:
-            yield Payment(world=world, http=http, keys=keys, streams=streams, stop=stop)
+            yield Payment(
+                world=world,
+                http=http,
+                keys=keys,
+                streams=streams,
+                switches=composed.switches,
+                stop=stop,
+            )
     finally:
         stop.set()
         await polling
         serving_stop.set()
         async with asyncio.timeout(timedelta(seconds=10).total_seconds()):
             await serving
-        for close in closing:
+        for close in composed.closing:
             await close()

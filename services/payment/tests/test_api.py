@@ -1,23 +1,14 @@
 """What people see of an order over HTTP, and what others do not."""
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.fake_channel import FakeChannel
-from services.payment.tests.running_payment import Payment, running_payment
-from services.payment.tests.world import World
+from services.payment.tests.running_payment import Payment
 from shared.kernel.ids import new_id
-
-
-@pytest_asyncio.fixture
-async def payment(world: World, redis_url: str) -> AsyncIterator[Payment]:
-    async with running_payment(world, redis_url=redis_url) as payment:
-        yield payment
 
 
 async def test_the_payer_reads_an_order_from_requested_to_settled(payment: Payment) -> None:
@@ -164,23 +155,6 @@ async def test_a_malformed_id_is_a_problem_and_never_a_500(payment: Payment, ord
 
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def test_the_channels_and_what_they_can_do(payment: Payment) -> None:
-    answer = await payment.http.get("/payment/v1/channels", headers=payment.as_person(new_id()))
-
-    assert answer.json() == {
-        "items": [
-            {
-                "id": "sandbox-direct",
-                "kind": "direct",
-                "name": "测试银行",
-                "usable": True,
-                "limits": {"min_fen": 1, "max_fen": 10_000_000_000},
-            }
-        ],
-        "next_cursor": None,
-    }
 
 
 async def test_nothing_internal_is_told(payment: Payment, bank: FakeChannel) -> None:

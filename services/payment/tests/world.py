@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.payment.adapters.consumer import build_consumer
-from services.payment.adapters.repositories import transactions_of
+from services.payment.adapters.repositories import PaymentUnit, transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, Transactions
@@ -19,6 +19,8 @@ from services.payment.application.repeat_unexpected_money import repeat_unexpect
 from services.payment.application.run_attempts import AttemptRunner, Limits
 from services.payment.domain.channel_answer import Answer
 from services.payment.domain.payment_attempt import Call
+from services.payment.domain.switch import Switch
+from services.payment.tests.fake_cashier import FakeCashier
 from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
 from shared.runtime.database import Database, is_transient
@@ -40,6 +42,7 @@ class World:
     database: Database
     channel: AnyChannel
     clock: FixedClock
+    cashiers: dict[str, FakeCashier] = field(default_factory=dict)
     limits: Limits = QUICK
     transactions: Transactions = field(init=False)
     runner: AttemptRunner = field(init=False)
@@ -47,17 +50,21 @@ class World:
     def __post_init__(self) -> None:
         self.transactions = transactions_of(self.database)
         self.runner = self.a_runner()
-        channels = {self.channel.capabilities.id: self.channel.capabilities}
+        channels = {id: channel.capabilities for id, channel in self.channels.items()}
         opener = OrderOpener(
             channels=channels, default_channel=self.channel.capabilities.id, clock=self.clock
         )
         self.consumer = build_consumer(opener=opener, clock=self.clock)
 
+    @property
+    def channels(self) -> dict[str, AnyChannel]:
+        return {self.channel.capabilities.id: self.channel, **self.cashiers}
+
     def a_runner(self, **changes: Any) -> AttemptRunner:
         """One more worker of the same kind."""
         fields: dict[str, Any] = {
             "transactions": self.transactions,
-            "channels": {self.channel.capabilities.id: self.channel},
+            "channels": self.channels,
             "clock": self.clock,
             "is_transient": is_transient,
             "limits": self.limits,
@@ -102,6 +109,18 @@ class World:
 
     async def repeat_unexpected_money(self) -> int:
         return await repeat_unexpected_money(self.transactions, clock=self.clock)
+
+    async def turn(self, channel: str, *, is_stopped: bool) -> None:
+        """Turn a kill switch."""
+        switch = Switch(
+            channel=channel,
+            is_stopped=is_stopped,
+            switched_by="an operator",
+            why="a test",
+            switched_at=self.clock.now(),
+        )
+        async with self.database.transaction() as unit:
+            await PaymentUnit(unit).switches.turn(switch)
 
     async def hear(self, attempt_id: UUID, order_id: UUID, answer: Answer) -> None:
         """Verified news about an attempt that nobody asked for under a lease."""

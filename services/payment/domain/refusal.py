@@ -1,0 +1,138 @@
+"""Every refusal of payment: its stable code, its HTTP status and what a person reads."""
+
+from dataclasses import dataclass
+
+from shared.kernel.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One sentence in both languages; `{channel}` and the like are filled."""
+
+    zh: str
+    en: str
+
+    def in_language(self, language: str) -> str:
+        return self.zh if language == "zh" else self.en
+
+
+REFUSALS: dict[str, tuple[int, Wording]] = {
+    "order_finished": (
+        409,
+        Wording("这笔订单已经结束，请看结果。", "This order is finished: see its result."),
+    ),
+    "order_expires_now": (
+        409,
+        Wording(
+            "这笔订单的付款时间到了，请等一会儿再重新下单。",
+            "The time to pay this order is over: wait a moment and order again.",
+        ),
+    ),
+    "channel_unknown": (
+        422,
+        Wording("没有这种付款方式。", "There is no such way to pay."),
+    ),
+    "channel_not_notifying": (
+        404,
+        Wording("这里没有这个渠道的通知地址。", "No such channel notifies here."),
+    ),
+    "channel_starts_itself": (
+        422,
+        Wording(
+            "这种方式不用自己去付，下单后自动扣款。",
+            "This way needs no page: it is charged by itself after ordering.",
+        ),
+    ),
+    "method_unknown": (
+        422,
+        Wording("{channel}不能这样打开。", "{channel} cannot be opened in this way."),
+    ),
+    "openid_missing": (
+        422,
+        Wording("这样付款要在{channel}里打开。", "This way needs the payer's id at {channel}."),
+    ),
+    "amount_not_taken": (
+        409,
+        Wording(
+            "{channel}不能付这个金额，请换一种方式。",
+            "{channel} does not take this amount: pay another way.",
+        ),
+    ),
+    "outcome_unknown": (
+        409,
+        Wording(
+            "上一次付款还没查到结果，请先不要再付。",
+            "The outcome of the last try is not known yet: do not pay again.",
+        ),
+    ),
+    "attempts_open": (
+        409,
+        Wording(
+            "前面打开的付款还没取消完，请过一会儿再换。",
+            "The payments opened before are still being cancelled: change again later.",
+        ),
+    ),
+    "attempt_busy": (
+        409,
+        Wording("正在处理，请等一秒再试。", "It is being worked on: try again in a second."),
+    ),
+    "attempt_not_found": (
+        404,
+        Wording("没有找到这次付款。", "There is no such attempt of this order."),
+    ),
+    "attempt_succeeded": (
+        409,
+        Wording("这次付款已经收到钱，不能取消。", "This attempt has received its money."),
+    ),
+    "attempt_closed": (
+        409,
+        Wording(
+            "这次付款已经取消，请重新开始一次。", "This attempt is cancelled: begin a new one."
+        ),
+    ),
+    "attempt_not_closable": (
+        409,
+        Wording("这种方式不能取消，请等结果。", "This way cannot be cancelled: wait for it."),
+    ),
+    "attempt_declined": (
+        409,
+        Wording(
+            "{channel}没有接受这次付款，没有扣款。可以再付一次，或者换一种方式。",
+            "{channel} did not accept this payment and took no money. Try again, or another way.",
+        ),
+    ),
+    "return_not_known": (
+        404,
+        Wording(
+            "这个链接已经过期。登录后可以看到付款结果。",
+            "This link is over. Log in to see the result.",
+        ),
+    ),
+}
+CHANNEL_STOPPED = Wording(
+    "现在不能用{channel}付款，没有扣款。请换一种方式。",
+    "{channel} takes no new payments now. Nothing was charged. Please pay another way.",
+)
+CHANNEL_SILENT = Wording(
+    "{channel}现在没有回答，没有扣款。请再试一次，或者换一种方式。",
+    "{channel} does not answer now. Nothing was charged. Try again, or pay another way.",
+)
+
+
+class PaymentRefused(Refused):
+    """A refusal that can be told in both languages; by itself it speaks Chinese."""
+
+    def __init__(self, code: str, *, names: Wording | None, extra: dict[str, object]) -> None:
+        status, wording = REFUSALS[code]
+        self.wording = filled(wording, names)
+        super().__init__(code, self.wording.zh, status=status, extra=extra)
+
+
+def refused(code: str, *, channel: Wording | None = None, **extra: object) -> PaymentRefused:
+    """The refusal of that code; `channel` is its name, `extra` goes into the problem document."""
+    return PaymentRefused(code, names=channel, extra=extra)
+
+
+def filled(wording: Wording, channel: Wording | None) -> Wording:
+    names = channel or Wording("", "")
+    return Wording(wording.zh.format(channel=names.zh), wording.en.format(channel=names.en))
