@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("shared", "services", "sandbox", "devstack", "tests")
+PACKAGES = ("shared", "services", "sandbox", "devstack", "bench", "tests")
 DEADLINE_SECONDS = 60
 
 PLANTED = [

@@ -30,6 +30,11 @@ PUBLIC = {
     "GET /billing/v1/coverage",
     # Guarded by its single-use ticket instead of a token: EventSource cannot send headers.
     "GET /payment/v1/orders/{order_id}/events",
+    # Guarded by its random token: payers come back from a cashier in another browser.
+    "GET /payment/v1/returns/{return_token}",
+    "POST /payment/v1/returns/{return_token}/asks",
+    # Guarded by the channel's signature.
+    "POST /payment/v1/channels/{channel}/notifications",
 }
 
 
@@ -41,6 +46,7 @@ class World:
     other: Person
     contribution_id: str
     payment_order_id: str
+    attempt_id: str
     ids: frozenset[str]
 
 
@@ -50,12 +56,15 @@ async def world(people: People) -> World:
     contribution = await owner.assess()
     order = await owner.pay(contribution["id"])
     await owner.until_status(contribution["id"], "paid")
-    ids = {str(owner.id), contribution["id"], order["payment_order_id"]}
+    paid = await owner.get(f"/payment/v1/orders/{order['payment_order_id']}")
+    attempt_id = paid["attempts"][0]["id"]
+    ids = {str(owner.id), contribution["id"], order["payment_order_id"], attempt_id}
     return World(
         owner=owner,
         other=other,
         contribution_id=contribution["id"],
         payment_order_id=order["payment_order_id"],
+        attempt_id=attempt_id,
         ids=frozenset(ids),
     )
 
@@ -169,6 +178,7 @@ def _path(operation: Operation, world: World) -> str:
     known = {
         "contribution_id": world.contribution_id,
         "order_id": world.payment_order_id,
+        "attempt_id": world.attempt_id,
         "insured_person_id": str(world.owner.id),
     }
     return operation.path.format(**{name: known[name] for name in operation.parameters})
@@ -182,9 +192,10 @@ def _body(operation: Operation) -> dict[str, Any]:
             "period": shanghai_month(datetime.now(UTC)),
             "base_fen": BEIJING_FLOOR_FEN,
         }
-    return {"POST /identity/v1/sms-codes": {"phone": new_phone(), "purpose": "login"}}.get(
-        operation.name, {}
-    )
+    return {
+        "POST /identity/v1/sms-codes": {"phone": new_phone(), "purpose": "login"},
+        "POST /payment/v1/orders/{order_id}/attempts": {"channel": "alipay", "method": "wap"},
+    }.get(operation.name, {})
 
 
 def _assert_no_leak(operation: Operation, answer: httpx2.Response, world: World) -> None:
