@@ -27,7 +27,7 @@ BODY_BYTES_MAX = 64 * 1024
 QUERY_PARAMETERS_MAX = 50
 CORRELATION_HEADER = "X-Correlation-Id"
 # A path parameter of this name ending opens something to whoever holds it.
-SECRET_PARAMETER = "_token}"
+TOKEN_PARAMETER = "_token}"
 # nginx's word for "the caller went away"; the metric needs some code.
 CLIENT_WENT_AWAY = 499
 
@@ -165,7 +165,7 @@ class _Exchange:
     @property
     def _loggable_path(self) -> str | None:
         """None where the path is a stranger's, or holds a token: logs are read by many."""
-        if self._route is None or SECRET_PARAMETER in self._route.template:
+        if self._route is None or TOKEN_PARAMETER in self._route.template:
             return None
         path: str = self._scope["path"]
         return path
