@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz bench bench-quick
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ demo: up ## take one contribution from login to "paid, SMS delivered"
 
 test: setup ## every test, over real servers that the tests start themselves
 	@$(RUN) -m pytest
+
+bench: setup ## measure throughput and latency, beside pgbench and a naive saga (15 to 20 minutes)
+	@$(RUN) -m bench
+
+bench-quick: setup ## the same in three minutes, to see that it works
+	@$(RUN) -m bench --quick
 
 check: setup ## style, types, import rules, generated files, secrets
 	$(VENV)/bin/ruff check .

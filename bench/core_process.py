@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from bench.book import Book
 from bench.in_process_world import InProcessChannel, InProcessGateway, KnownContacts
+from bench.sampler import sample_to
 from services.billing import main as billing
 from services.notifier import main as notifier
 from services.notifier.settings import NotifierSettings
@@ -27,6 +28,8 @@ from shared.runtime.commands import ServiceCommands
 from shared.runtime.settings import read_settings
 
 BOOK_DIR = "SONGHE_CORE_BOOK_DIR"
+# Where set, the worker samples its own stacks into a file there.
+PROFILE_DIR = "SONGHE_CORE_PROFILE_DIR"
 
 
 async def _payment_worker(_settings: PaymentSettings) -> int:
@@ -61,6 +64,8 @@ def main(arguments: list[str]) -> NoReturn:
     """Run a command of a service in core mode and exit with its code."""
     if not arguments:
         sys.exit("Say which service: billing, payment or notifier.")
+    if PROFILE_DIR in os.environ:
+        sample_to(Path(os.environ[PROFILE_DIR]) / f"{arguments[0]}-{os.getpid()}.stacks")
     commands.main(commands_of(arguments[0]), arguments[1:])
 
 

@@ -12,6 +12,7 @@ by itself is found by `core.exit_code(name)`; every log is `core.log(name)`.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,11 @@ from devstack.stack import Stack
 
 SERVICES = ("billing", "payment", "notifier")
 WORKERS = tuple(f"{service}-worker" for service in SERVICES)
+# The world answers at once, so that many calls under way only mean larger sets.
+CORE_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "payment": {"SONGHE_PAYMENT_CONCURRENT_CALLS": "500"},
+    "notifier": {"SONGHE_NOTIFIER_CONCURRENT_CALLS": "250"},
+}
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
@@ -49,7 +55,12 @@ class CoreStack:
         settings: Mapping[str, Mapping[str, str]] | None = None,
         report: Report | None = None,
     ) -> None:
-        self.stack = Stack(state_dir, overrides=settings, report=report)
+        given = settings or {}
+        merged = {
+            service: {**CORE_SETTINGS.get(service, {}), **given.get(service, {})}
+            for service in {*CORE_SETTINGS, *given}
+        }
+        self.stack = Stack(state_dir, overrides=merged, report=report)
         self.book_dir = self.stack.state_dir / "book"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._metrics: dict[str, str] = {}
@@ -87,10 +98,12 @@ class CoreStack:
         self._run("billing", "topics")
 
     def down(self, *, delete: bool = False) -> None:
-        """Stop the workers, then the servers; with `delete` remove every trace but the book."""
+        """Stop the workers, then the servers; with `delete` remove every trace, the book too."""
         for name in list(self._processes):
             self.stop(name)
         self.stack.down(delete=delete)
+        if delete:
+            shutil.rmtree(self.stack.state_dir, ignore_errors=True)
 
     def start(
         self,
@@ -179,6 +192,10 @@ class CoreStack:
     def is_running(self, name: str) -> bool:
         process = self._processes.get(name)
         return process is not None and process.poll() is None
+
+    def running(self) -> list[str]:
+        """The workers that run now."""
+        return [name for name in self._processes if self.is_running(name)]
 
     def pid(self, name: str) -> int:
         return self._processes[name].pid

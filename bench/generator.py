@@ -14,6 +14,7 @@ in a process of its own.
 
 import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,13 +57,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History(msgspec.Struct, kw_only=True):
-    """What the client was told. `late_seconds_max`: how far the generator itself fell behind."""
+    """What the client was told. `late_seconds_max`: how far the generator itself fell behind.
+
+    `cpu_seconds` is what its process has used since it started.
+    """
 
     acknowledged: list[Order] = []
     doubtful: list[Order] = []
     began_at: datetime
     ended_at: datetime
     late_seconds_max: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,6 +114,7 @@ class Generator:
             for _ in range(self.connections):
                 lanes.create_task(self._lane(load, history))
         history.ended_at = datetime.now(UTC)
+        history.cpu_seconds = time.process_time()
         return history
 
     async def close(self) -> None:
@@ -225,6 +231,10 @@ async def _main(options: argparse.Namespace) -> None:
     generator = Generator(options.database_url, connections=options.connections)
     try:
         await generator.assess(round(options.rate * options.seconds))
+        if options.wait:
+            sys.stdout.write("assessed\n")
+            sys.stdout.flush()
+            await asyncio.to_thread(sys.stdin.readline)
         history = await generator.run(rate=options.rate, seconds=options.seconds)
     finally:
         await generator.close()
@@ -242,5 +252,6 @@ if __name__ == "__main__":
     parser.add_argument("--rate", type=float, required=True, help="orders per second")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--wait", action="store_true", help="say `assessed`, start at a line")
     parser.add_argument("--history", type=Path, required=True)
     uvloop.run(_main(parser.parse_args()))

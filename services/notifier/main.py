@@ -73,14 +73,16 @@ async def api(settings: NotifierSettings) -> int:
 async def worker(settings: NotifierSettings) -> int:
     """Hears billing and payment, and tells people. It publishes nothing."""
     settings = read_settings(WorkerSettings)
-    redis = open_redis(settings.redis_url.get_secret_value())
+    connections = settings.notifier_concurrent_calls
+    redis = open_redis(settings.redis_url.get_secret_value(), connections=connections)
     contacts = IdentityContacts(
         settings.identity_url,
         signer=ServiceSigner(settings.service_key_file, service=SERVICE),
         redis=redis,
         sealer=Sealer.from_file(settings.contact_cache_key_file),
+        connections=connections,
     )
-    provider = HttpSmsProvider(settings.sms_url)
+    provider = HttpSmsProvider(settings.sms_url, connections=connections)
     closing = [contacts.close, provider.close, redis.aclose]
     return await run_worker(settings, contacts=contacts, provider=provider, closing=closing)
 
@@ -100,6 +102,7 @@ async def run_worker(
         clock=clock,
         schedule=Schedule(),
         ended=partial(_count_end, clock),
+        calls_at_once=settings.notifier_concurrent_calls,
     )
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers

@@ -36,3 +36,5 @@ class WorkerSettings(NotifierSettings):
     sms_url: HttpUrl
     service_key_file: SigningKeyFile
     contact_cache_key_file: KeyFile
+    # Calls to the SMS gateway, and to identity, that one worker has under way at most.
+    notifier_concurrent_calls: Annotated[int, Field(ge=1, le=1000)] = 8

@@ -103,7 +103,7 @@ class Unit:
             causation_id=causation_id,
             traceparent=traceparent,
         )
-        self._pending.append(_outbox_row(envelope, body))
+        self._pending.append(outbox_row(envelope, body))
         return envelope.event_id
 
     async def repeat(self, event_ids: Sequence[UUID]) -> set[UUID]:
@@ -162,7 +162,8 @@ class Unit:
                 raise
 
 
-def _outbox_row(envelope: Envelope, body: Event) -> OutboxRow:
+def outbox_row(envelope: Envelope, body: Event) -> OutboxRow:
+    """Encode one event. Raises ValueError where the body is larger than 64 KiB."""
     encoded = encode_body(body)
     if len(encoded) > BODY_BYTES_MAX:
         raise ValueError(f"{body.type} has {len(encoded)} bytes, more than {BODY_BYTES_MAX}")

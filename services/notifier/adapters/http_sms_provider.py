@@ -15,7 +15,6 @@ from shared.runtime import crash_points
 PATH = "/sms/v1/messages"
 DEADLINE_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
-CONNECTIONS_MAX = 8
 ANSWER_BYTES_MAX = 16 * 1024
 
 
@@ -37,11 +36,11 @@ _statuses = {
 class HttpSmsProvider:
     """The port `SmsProvider`; raises nothing: what cannot be known is NO_ANSWER."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, connections: int = 8) -> None:
         self._client = httpx2.AsyncClient(
             base_url=base_url,
             timeout=httpx2.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
+            limits=httpx2.Limits(max_connections=connections),
             # A proxy from the environment would see phone numbers.
             trust_env=False,
         )

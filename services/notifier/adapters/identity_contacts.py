@@ -21,7 +21,7 @@ from shared.runtime.service_token import ServiceSigner
 PATH = "/identity/v1/internal/contacts"
 DEADLINE_SECONDS = 3.0
 CONNECT_SECONDS = 1.0
-CONNECTIONS_MAX = 8
+CONNECTIONS = 8
 # A changed number must take effect soon; a burst of news to one person asks once.
 CACHE_SECONDS = 300
 KEY_PREFIX = "notifier:contact:"
@@ -44,12 +44,18 @@ class IdentityContacts:
     """The port `Contacts`."""
 
     def __init__(
-        self, identity_url: str, *, signer: ServiceSigner, redis: Redis, sealer: Sealer
+        self,
+        identity_url: str,
+        *,
+        signer: ServiceSigner,
+        redis: Redis,
+        sealer: Sealer,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._client = httpx2.AsyncClient(
             base_url=identity_url,
             timeout=httpx2.Timeout(DEADLINE_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
+            limits=httpx2.Limits(max_connections=connections),
             trust_env=False,
         )
         self._signer = signer
@@ -110,11 +116,11 @@ class IdentityContacts:
             log.info("contact_not_cached", error=type(error).__name__)
 
 
-def open_redis(url: str) -> Redis:
+def open_redis(url: str, *, connections: int = CONNECTIONS) -> Redis:
     """A lazy client that gives up fast: it only saves a call."""
     return Redis.from_url(
         url,
-        max_connections=CONNECTIONS_MAX,
+        max_connections=connections,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
     )

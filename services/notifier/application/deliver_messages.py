@@ -35,8 +35,7 @@ from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
 
 # Two waves of calls, each with its deadline of a few seconds, end well inside the lease.
-BATCH = 16
-CALLS_AT_ONCE = 8
+WAVES = 2
 LEASE_SECONDS = 30.0
 UNKNOWN_ITEM = "sms_unknown"
 # Nobody has told us another language yet.
@@ -67,6 +66,7 @@ class DeliverMessages:
         clock: Clock,
         schedule: Schedule,
         ended: Callable[[Delivery], None],
+        calls_at_once: int = 8,
     ) -> None:
         self._transactions = transactions
         self._contacts = contacts
@@ -75,6 +75,7 @@ class DeliverMessages:
         self._clock = clock
         self._schedule = schedule
         self._ended = ended
+        self._calls_at_once = calls_at_once
 
     async def __call__(self) -> int:
         """Take what is due and move it on; returns how many rows it took."""
@@ -88,12 +89,14 @@ class DeliverMessages:
 
     async def _claim(self) -> list[Delivery]:
         async with self._transactions() as unit:
-            return await unit.notifications.claim_due(limit=BATCH, lease_seconds=LEASE_SECONDS)
+            return await unit.notifications.claim_due(
+                limit=WAVES * self._calls_at_once, lease_seconds=LEASE_SECONDS
+            )
 
     async def _look(self, claimed: Sequence[Delivery]) -> list[Decision]:
         """Decide what each row needs; whatever was submitted before is asked for first."""
         submitted = [one for one in claimed if one.status is Status.SUBMITTED]
-        answers = await _all_at_once(submitted, lambda one: self._provider.ask(one.id))
+        answers = await self._all_at_once(submitted, lambda one: self._provider.ask(one.id))
         now = self._clock.now()
         asked = [
             after_ask(one, answer, now, self._schedule)
@@ -112,7 +115,7 @@ class DeliverMessages:
 
     async def _reach(self, deliveries: Sequence[Delivery]) -> tuple[list[Reached], list[Decision]]:
         """Find the phones; whoever cannot be reached now is put off."""
-        phones = await _all_at_once(deliveries, self._phone_of)
+        phones = await self._all_at_once(deliveries, self._phone_of)
         reached, decisions = [], []
         for delivery, phone in zip(deliveries, phones, strict=True):
             if isinstance(phone, Unavailable):
@@ -151,7 +154,7 @@ class DeliverMessages:
         ]
 
     async def _send(self, reached: Sequence[Reached]) -> None:
-        answers = await _all_at_once(reached, self._send_one)
+        answers = await self._all_at_once(reached, self._send_one)
         now = self._clock.now()
         decisions = [
             after_send(one.delivery, answer, now, self._schedule)
@@ -176,13 +179,12 @@ class DeliverMessages:
                 self._ended(decision.delivery)
         return written
 
+    async def _all_at_once(self, items: Sequence[T], call: Callable[[T], Awaitable[R]]) -> list[R]:
+        """Call for every item, a bounded number at a time; answers in the order of the items."""
+        turn = asyncio.Semaphore(self._calls_at_once)
 
-async def _all_at_once(items: Sequence[T], call: Callable[[T], Awaitable[R]]) -> list[R]:
-    """Call for every item, a bounded number at a time; answers in the order of the items."""
-    turn = asyncio.Semaphore(CALLS_AT_ONCE)
+        async def one(item: T) -> R:
+            async with turn:
+                return await call(item)
 
-    async def one(item: T) -> R:
-        async with turn:
-            return await call(item)
-
-    return await asyncio.gather(*(one(item) for item in items))
+        return await asyncio.gather(*(one(item) for item in items))

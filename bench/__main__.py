@@ -1,0 +1,178 @@
+"""The benchmark: `python -m bench [--quick]`, as `make bench` and `make bench-quick` run it."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bench import pgbench
+from bench.core_stack import WORKERS, CoreStack, default_folder
+from bench.judge import judge
+from bench.peers.run_naive import naive_steps
+from bench.picture import latency_picture
+from bench.result import LOOSE_P99_MS, STRICT_P99_MS, Result, now, this_commit, this_machine
+from bench.step import StepResult, Void, Window, run_step
+from bench.sweep import Sweep, sweep
+from bench.table import table
+from bench.validity import require_durable
+from devstack.plan import ROOT
+from devstack.problems import DevstackError
+from devstack.report import Report
+
+DRAIN_SECONDS = 120.0
+GENTLE_SHARE = 0.7
+EXIT_VOID = 1
+EXIT_USE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How long each part takes."""
+
+    first_rate: float
+    step: Window
+    steps_max: int
+    long_step: Window
+    naive: Window
+    naive_steps_max: int
+    pgbench_seconds: int
+
+
+FULL = Protocol(
+    first_rate=400.0,
+    step=Window(5, 12),
+    steps_max=11,
+    long_step=Window(5, 40),
+    naive=Window(4, 10),
+    naive_steps_max=6,
+    pgbench_seconds=30,
+)
+QUICK = Protocol(
+    first_rate=400.0,
+    step=Window(3, 6),
+    steps_max=5,
+    long_step=Window(3, 8),
+    naive=Window(3, 6),
+    naive_steps_max=2,
+    pgbench_seconds=10,
+)
+
+
+class Bench:
+    """One run over one private stack."""
+
+    def __init__(self, core: CoreStack, protocol: Protocol, report: Report) -> None:
+        self._core = core
+        self._protocol = protocol
+        self._report = report
+        self._orders: list[StepResult] = []
+
+    def run(self, *, quick: bool) -> Result:
+        """Everything, in the order of the protocol. Raises Void."""
+        began_at, began = now(), time.monotonic()
+        core, protocol = self._core, self._protocol
+        core.up()
+        durable = require_durable(core)
+        self._report.step("pgbench", f"fills scale {pgbench.SCALE}")
+        pgbench.prepare(core.stack.superuser_url)
+        tps = [self._pgbench()]
+        found = sweep(
+            lambda rate: self._step(rate, protocol.step),
+            first_rate=protocol.first_rate,
+            p99_ms=LOOSE_P99_MS,
+            strict_p99_ms=STRICT_P99_MS,
+            steps_max=protocol.steps_max,
+        )
+        sustained, gentle = self._confirm(found)
+        tps.append(self._pgbench())
+        violations = judge(core, self._report)
+        for name in WORKERS:
+            core.stop(name)
+        naive = naive_steps(core, protocol.naive, steps_max=protocol.naive_steps_max)
+        for each in naive:
+            self._report.step("naive", f"{each.lanes} at a time: {each.settled_rate:,.0f}/s")
+        return Result(
+            commit=this_commit(),
+            began_at=began_at,
+            seconds=time.monotonic() - began,
+            quick=quick,
+            machine=this_machine(),
+            durable=durable,
+            pgbench_tps=tps,
+            steps=found.steps,
+            sustained=sustained,
+            strict=found.best(STRICT_P99_MS),
+            at_70_percent=gentle,
+            naive=naive,
+            orders_checked=sum(step.orders for step in self._orders),
+            violations=violations,
+        )
+
+    def _confirm(self, found: Sweep) -> tuple[StepResult | None, StepResult | None]:
+        """The best rate must hold for longer too, or the next lower one counts."""
+        held = [step for step in found.steps if step.latency_ms.p99 < LOOSE_P99_MS]
+        for step in reversed(held):
+            longer = self._step(step.offered_rate, self._protocol.long_step)
+            if longer.latency_ms.p99 < LOOSE_P99_MS:
+                gentle = self._step(step.offered_rate * GENTLE_SHARE, self._protocol.long_step)
+                return longer, gentle
+        return None, None
+
+    def _pgbench(self) -> float:
+        tps = pgbench.transactions_per_second(
+            self._core.stack.superuser_url, seconds=self._protocol.pgbench_seconds
+        )
+        self._report.step("pgbench", f"{tps:,.0f} transactions/s")
+        return tps
+
+    def _step(self, rate: float, window: Window) -> StepResult:
+        result = run_step(self._core, rate, window, drain_seconds=DRAIN_SECONDS)
+        self._orders.append(result)
+        self._report.step(
+            f"{rate:,.0f}/s",
+            f"settled {result.settled_rate:,.0f}/s, p50 {result.latency_ms.p50:,.0f} ms,"
+            f" p99 {result.latency_ms.p99:,.0f} ms",
+        )
+        return result
+
+
+def write(result: Result, folder: Path) -> None:
+    """JSON, table and picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    (folder / "benchmark.json").write_bytes(encoded + b"\n")
+    (folder / "benchmark.md").write_text(table(result))
+    title = "Latency from arrival to paid and recorded, by rate"
+    (folder / "benchmark-latency.svg").write_text(latency_picture(result.steps, title=title))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; 0 where the run is valid."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="at most three minutes")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args(argv)
+    report = Report()
+    core = CoreStack(default_folder("bench"), report=report)
+    try:
+        bench = Bench(core, QUICK if options.quick else FULL, report)
+        result = bench.run(quick=options.quick)
+    except DevstackError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USE
+    except Void as reason:
+        sys.stderr.write(f"The run is void: {reason}.\n")
+        return EXIT_VOID
+    finally:
+        core.down(delete=True)
+    write(result, options.output)
+    sys.stdout.write(f"\n{table(result)}\nWritten to {options.output}.\n")
+    return 0 if result.is_valid else EXIT_VOID
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,50 @@
+"""The search for the highest rate: upwards in equal ratios until a rate is missed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.step import StepResult
+
+RATIO = 1.25
+LOWEST_RATE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """All steps, in ascending order of their rate."""
+
+    steps: list[StepResult]
+
+    def best(self, p99_ms: float) -> StepResult | None:
+        """The highest rate that was settled with p99 below the limit, as were all below it."""
+        best = None
+        for step in self.steps:
+            if not holds(step, p99_ms):
+                break
+            best = step
+        return best
+
+
+def holds(step: StepResult, p99_ms: float) -> bool:
+    return step.latency_ms.p99 < p99_ms
+
+
+def sweep(
+    run: Callable[[float], StepResult],
+    *,
+    first_rate: float,
+    p99_ms: float,
+    strict_p99_ms: float,
+    steps_max: int,
+) -> Sweep:
+    """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once."""
+    steps = [run(first_rate)]
+    while len(steps) < steps_max and holds(steps[-1], p99_ms):
+        steps.append(run(steps[-1].offered_rate * RATIO))
+    while len(steps) < steps_max and not holds(steps[0], strict_p99_ms):
+        if steps[0].offered_rate < LOWEST_RATE:
+            break
+        # Far above the limit, small steps down would only take time.
+        ratio = RATIO if holds(steps[0], p99_ms) else RATIO**2
+        steps.insert(0, run(steps[0].offered_rate / ratio))
+    return Sweep(sorted(steps, key=lambda step: step.offered_rate))
