@@ -46,6 +46,7 @@ from services.payment.settings import (
     PaymentSettings,
     WorkerSettings,
 )
+from services.payment.switch_commands import SwitchCommands
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime import housekeeping
 from shared.runtime.access_token import AccessTokens, Jwks, KeySource
@@ -266,6 +267,7 @@ COMMANDS = ServiceCommands(
     settings=PaymentSettings,
     processes={"api": api, "worker": worker},
     consumer=consumer,
+    own=(SwitchCommands(CHANNELS).command(),),
 )
 
 

@@ -41,17 +41,31 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Command(Generic[Settings]):
+    """An operator command of one service: `add` declares its arguments and the action of each.
+
+    An action is what `arguments.run` holds: `async (settings, arguments) -> exit code`.
+    """
+
+    name: str
+    help: str
+    add: Callable[[argparse.ArgumentParser], None]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceCommands(Generic[Settings]):
     """What a service's `main.py` offers; `processes` run until they are told to stop.
 
     `processes` has `api`, `worker` and what else the service runs. `consumer` gives the
     reaction table for the dead-letter commands; None where the service consumes nothing.
+    `own` are commands that only this service has.
     """
 
     service: str
     settings: type[Settings]
     processes: Mapping[str, Process[Settings]]
     consumer: Callable[[Settings], Consumer] | None = None
+    own: Sequence[Command[Settings]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,11 @@ def _run(call: _Call[Settings]) -> int:
     except Exception:
         log.exception("command_failed", command=call.arguments.command)
     return EXIT_FAILED
+
+
+async def _own(call: _Call[Settings]) -> int:
+    code: int = await call.arguments.run(call.settings, call.arguments)
+    return code
 
 
 async def _process(call: _Call[Settings]) -> int:
@@ -215,6 +234,10 @@ def _parser(commands: ServiceCommands[Settings]) -> argparse.ArgumentParser:
     if commands.consumer is not None:
         _add_dead_letters(actions.add_parser("dead-letters", help="parked records"))
     _add_events(actions.add_parser("events", help="events that were sent"))
+    for command in commands.own:
+        own = actions.add_parser(command.name, help=command.help)
+        own.set_defaults(act=_own)
+        command.add(own)
     return parser
 
 
