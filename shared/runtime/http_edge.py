@@ -28,6 +28,8 @@ QUERY_PARAMETERS_MAX = 50
 CORRELATION_HEADER = "X-Correlation-Id"
 # A path parameter of this name ending opens something to whoever holds it.
 TOKEN_PARAMETER = "_token}"
+# An operation that says so in its document takes whatever others append to its query.
+OPEN_QUERY = "x-open-query"
 # nginx's word for "the caller went away"; the metric needs some code.
 CLIENT_WENT_AWAY = 499
 
@@ -39,6 +41,8 @@ class Operation:
     """What the OpenAPI document says about one method of one path."""
 
     query: frozenset[str]
+    # Others may append parameters of their own, which nobody reads.
+    has_open_query: bool
     has_body: bool
 
 
@@ -198,6 +202,8 @@ def _refused_query(scope: Scope, operation: Operation) -> Response | None:
         return problem(400, "malformed_request", "The query has too many parameters.")
     for name, value in query:
         if name not in operation.query:
+            if operation.has_open_query:
+                continue
             return problem(400, "unknown_parameter", "The query has an unknown parameter.")
         if "\x00" in value:
             return _unreadable(f"query.{name}")
@@ -242,5 +248,6 @@ def _operation(operation: Mapping[str, Any], shared: list[Mapping[str, Any]]) ->
     parameters = [*shared, *operation.get("parameters", [])]
     return Operation(
         query=frozenset(p["name"] for p in parameters if p["in"] == "query"),
+        has_open_query=operation.get(OPEN_QUERY, False),
         has_body="requestBody" in operation,
     )

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable
 from shared.runtime.access_token import AccessTokens, SigningKeys, sign_access_token
+from shared.runtime.http_edge import OPEN_QUERY
 from shared.runtime.metrics import REGISTRY
 from shared.runtime.service_token import ServiceTokens, sign_service_token
 from shared.runtime.web import (
@@ -76,6 +77,11 @@ async def create_thing(thing: Thing, correlation_id: Correlation) -> dict[str, s
 @router.get("/things")
 async def list_things() -> dict[str, list[str]]:
     return {"items": []}
+
+
+@router.get("/ways-back", openapi_extra={OPEN_QUERY: True})
+async def come_back() -> dict[str, str]:
+    return {}
 
 
 @router.post("/orders")
@@ -250,6 +256,14 @@ async def test_what_the_document_does_not_know_is_refused(
     answer = await client.request(method, path)
 
     check_problem(answer, status, code)
+
+
+async def test_an_open_query_takes_what_others_append(client: httpx2.AsyncClient) -> None:
+    appended = await client.get("/demo/v1/ways-back?sign=x&total_amount=0.01")
+    unreadable = await client.get("/demo/v1/ways-back?" + "&".join(f"a{i}=1" for i in range(51)))
+
+    assert appended.status_code == 200
+    check_problem(unreadable, 400, "malformed_request")
 
 
 async def test_a_wrong_method_is_told_every_right_one(client: httpx2.AsyncClient) -> None:

@@ -18,6 +18,7 @@ from services.payment.adapters.order_views import OrderView, read_order
 from services.payment.adapters.repositories import PaymentUnit
 from services.payment.domain.refusal import Wording, refused
 from services.payment.domain.status_text import Language
+from shared.runtime.http_edge import OPEN_QUERY
 from shared.runtime.web import Strict
 
 ReturnToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
@@ -62,7 +63,8 @@ class ReturnOut(BaseModel):
         )
 
 
-@router.get("/returns/{return_token}")
+# Alipay appends what it signed to the way back: it proves nothing, and is not read.
+@router.get("/returns/{return_token}", openapi_extra={OPEN_QUERY: True})
 async def read_return(return_token: ReturnToken, language: InLanguage, here: Here) -> ReturnOut:
     """How the payment stands to which this token leads back."""
     order_id = await _order_of(here, return_token, language)

@@ -51,6 +51,16 @@ async def test_the_way_back_tells_state_amount_and_times_and_names_nobody(
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_what_the_channel_appends_to_the_way_back_changes_nothing(payment: Payment) -> None:
+    _, _, token = await a_return(payment)
+
+    plain = await come_back(payment, token)
+    appended = await come_back(payment, f"{token}?out_trade_no=1&total_amount=0.01&sign=x%3D")
+
+    assert appended.status_code == 200
+    assert appended.json() == plain.json()
+
+
 async def test_what_the_payer_says_only_makes_us_ask_and_concludes_nothing(
     payment: Payment, alipay: FakeCashier
 ) -> None:
