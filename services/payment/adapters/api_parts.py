@@ -68,6 +68,12 @@ class Parts:
             if channel.kind is ChannelKind.DIRECT or id in self.calls.channels
         }
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """Channels that this process spares its calls just now, because none was answered."""
+        opened = self.calls.channels.items()
+        return frozenset(id for id, channel in opened if not channel.capabilities.usable)
+
     def words(self, language: Language) -> Words:
         return Words(
             channels=self.channels,

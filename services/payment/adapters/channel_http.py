@@ -46,6 +46,8 @@ class ChannelHttp:
         self._channel = channel
         self._timeout_seconds = timeout_seconds
         self._circuit = circuit or Circuit(channel)
+        # Told as zero from the start, so that the first one is an increase.
+        self._nonsense_count = CHANNEL_NONSENSE.labels(channel)
 
     @property
     def is_usable(self) -> bool:
@@ -74,7 +76,7 @@ class ChannelHttp:
 
     def nonsense(self, call: str, what: str, *, attempt_number: str) -> Unknown:
         """Counted and logged; nothing of the answer itself is: a stranger wrote it."""
-        CHANNEL_NONSENSE.labels(self._channel).inc()
+        self._nonsense_count.inc()
         log.error(
             "channel_nonsense: %s answered %s about attempt %s with what is no answer: %s",
             self._channel,

@@ -46,7 +46,7 @@ class ChannelOut(BaseModel):
     kind: Literal["direct", "cashier"]
     name: str
     usable: bool
-    reason: Literal["stopped", "not_configured"] | None
+    reason: Literal["stopped", "not_configured", "silent"] | None
     slow: bool
     limits: ChannelLimits
     methods: list[MethodOut]
@@ -65,9 +65,12 @@ class ChannelOut(BaseModel):
         *,
         stopped: Container[str],
         slow: Container[str],
+        silent: Container[str],
         configured: Container[str],
     ) -> Self:
-        reason = "stopped" if channel.id in stopped else None
+        reason = "silent" if channel.id in silent else None
+        if channel.id in stopped:
+            reason = "stopped"
         if channel.id not in configured or not channel.usable:
             reason = "not_configured"
         return cls.model_validate(

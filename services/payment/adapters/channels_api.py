@@ -44,6 +44,7 @@ async def list_channels(
             language,
             stopped=here.switches.stopped,
             slow=here.pace.slow(),
+            silent=here.silent,
             configured=here.configured,
         )
         for channel in here.channels.values()

@@ -30,7 +30,7 @@ from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.next_action import Redirect, Started
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.building import CASHIER
-from shared.kernel.clock import Clock, SystemClock, to_rfc3339
+from shared.kernel.clock import Clock, SystemClock
 from shared.kernel.money import Money
 
 SIGNED = "truly"
@@ -71,7 +71,7 @@ class FakeCashier:
                 "attempt": number,
                 "trade_no": answer.trade_no if answer else None,
                 "amount_fen": answer.amount.fen if answer else None,
-                "at": to_rfc3339(answer.at if answer else self.clock.now()),
+                "at": (answer.at if answer else self.clock.now()).isoformat(),
             }
         )
 

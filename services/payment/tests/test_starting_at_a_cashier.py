@@ -1,6 +1,7 @@
 """Beginning at a cashier over HTTP: one attempt per wish, committed before any call."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -399,3 +400,20 @@ async def test_channels_tell_what_they_can_and_whether_they_work(payment: Paymen
         False,
         "stopped",
     )
+
+
+async def test_a_channel_whose_calls_are_spared_is_shown_as_silent(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    able = alipay.capabilities
+    alipay.capabilities = replace(able, usable=False)
+
+    answer = await payment.http.get("/payment/v1/channels", headers=payment.as_person(new_id()))
+    alipay.capabilities = able
+    again = await payment.http.get("/payment/v1/channels", headers=payment.as_person(new_id()))
+
+    silent, answering = (
+        {item["id"]: item for item in told.json()["items"]}[able.id] for told in (answer, again)
+    )
+    assert (silent["usable"], silent["reason"]) == (False, "silent")
+    assert (answering["usable"], answering["reason"]) == (True, None)
