@@ -23,6 +23,7 @@ from shared.runtime.dead_letters import DeadLetter
 from shared.runtime.logs import configure_logs
 from shared.runtime.migrations import migrate
 from shared.runtime.outbox import Range, resend
+from shared.runtime.positions import reset_positions
 from shared.runtime.process import EXIT_FAILED, EXIT_OK, run
 from shared.runtime.settings import (
     ServiceSettings,
@@ -197,6 +198,20 @@ async def _discard(call: _Call[Settings]) -> int:
     return EXIT_OK
 
 
+async def _reset_positions(call: _Call[Settings]) -> int:
+    database, consumer, topic = call.open_database(), call.consumer(), call.arguments.topic
+    if topic is not None and topic not in consumer.topics:
+        known = ", ".join(consumer.topics)
+        exit_with_sentence(f"{consumer.name} does not read {topic}: it reads {known}.")
+    try:
+        async with database.transaction() as unit:
+            count = await reset_positions(unit.connection, consumer.name, topic)
+    finally:
+        await database.close()
+    _say(f"{count} partitions will be read again from their beginning")
+    return EXIT_OK
+
+
 async def _resend(call: _Call[Settings]) -> int:
     chosen = call.arguments
     database = call.open_database()
@@ -233,6 +248,7 @@ def _parser(commands: ServiceCommands[Settings]) -> argparse.ArgumentParser:
     actions.add_parser("topics", help="create missing topics").set_defaults(act=_topics)
     if commands.consumer is not None:
         _add_dead_letters(actions.add_parser("dead-letters", help="parked records"))
+        _add_positions(actions.add_parser("positions", help="where reading goes on"))
     _add_events(actions.add_parser("events", help="events that were sent"))
     for command in commands.own:
         own = actions.add_parser(command.name, help=command.help)
@@ -266,6 +282,14 @@ def _add_dead_letters(parser: argparse.ArgumentParser) -> None:
     discard.set_defaults(act=_discard)
 
 
+def _add_positions(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    reset = actions.add_parser("reset", help="read everything again; what was applied stays")
+    reset.add_argument("--topic", help="only this one")
+    reset.add_argument("--yes", action="store_true", help="needed: two weeks are read again")
+    reset.set_defaults(act=_reset_positions, check=_check_reset)
+
+
 def _add_events(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     sending = actions.add_parser("resend", help="send events again, with their ids and bodies")
@@ -280,6 +304,12 @@ def _add_events(parser: argparse.ArgumentParser) -> None:
 def _check_replay(arguments: argparse.Namespace) -> str | None:
     if (arguments.key is None) != (arguments.topic is None):
         return "--key and --topic go together"
+    return None
+
+
+def _check_reset(arguments: argparse.Namespace) -> str | None:
+    if not arguments.yes:
+        return "this reads the whole log again: add --yes to do it"
     return None
 
 

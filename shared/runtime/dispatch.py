@@ -230,6 +230,7 @@ class Dispatch:
         if now - self._committed_at < COMMIT_SECONDS:
             return
         self._committed_at = now
+        await subscription.notice_moves()
         await unless_stopping(
             stopping, subscription.commit_to_kafka(timeout_seconds=COMMIT_WAIT_SECONDS)
         )

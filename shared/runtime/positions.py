@@ -55,6 +55,15 @@ MOVE = text(
 )
 
 
+# Under the lock of every row: a member that is at work is fenced, not overtaken.
+RESET = text(
+    """
+    DELETE FROM position
+    WHERE consumer = :consumer AND (CAST(:topic AS text) IS NULL OR topic = :topic)
+    """
+)
+
+
 class Fenced(SongheError):
     """A position was not where we left it: another member moved it, or our COMMIT had arrived."""
 
@@ -112,6 +121,16 @@ async def move_positions(
     )
     if result.rowcount != len(moves):
         raise Fenced(f"{consumer} moved {result.rowcount} of {len(moves)} positions")
+
+
+async def reset_positions(connection: AsyncConnection, consumer: str, topic: str | None) -> int:
+    """Forget where the consumer stood, so that it reads the log again from its beginning.
+
+    Returns how many partitions that are. A running member is fenced and begins anew; the inbox
+    knows every event that was applied, so the replay changes nothing.
+    """
+    result = await connection.execute(RESET, {"consumer": consumer, "topic": topic})
+    return result.rowcount
 
 
 def _columns(partitions: Iterable[Partition]) -> tuple[Sequence[str], Sequence[int]]:

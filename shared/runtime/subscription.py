@@ -140,6 +140,20 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
             if partition in self._next:
                 self._next[partition] = offset
 
+    async def notice_moves(self) -> None:
+        """Forget where we stand if somebody moved a stored position while nothing came.
+
+        A batch notices by its guard; an operator who resets positions must not wait for one.
+        """
+        standing = dict(self._next)
+        if not standing:
+            return
+        async with self._database.transaction() as unit:
+            stored = await read_positions(unit.connection, self._consumer.name, standing)
+        if stored != standing:
+            log.warning("positions_moved", consumer=self._consumer.name)
+            self.forget()
+
     async def commit_to_kafka(self, *, timeout_seconds: float) -> None:
         """Write the offsets where lag tools look for them; nothing reads them back."""
         positions = dict(self._next)

@@ -8,6 +8,7 @@ import pytest
 from devstack.stack import Stack
 from shared.testing.eventually import eventually
 from shared.testing.state_hash import state_hashes
+from tests.integration.letters import operate
 from tests.integration.people import People, Person
 from tests.integration.sandbox import Sandbox
 from tests.integration.topics import Record, read_all, send, until_consumed
@@ -57,6 +58,42 @@ async def test_replaying_every_event_changes_nothing_with_and_without_inbox(
         assert await sandbox.book() == book, inbox
         assert len(await sandbox.messages()) == len(messages), inbox
         assert _open_dead_letters(stack) == {}, inbox
+
+
+async def test_reset_positions_read_everything_again_and_change_nothing(
+    stack: Stack, sandbox: Sandbox, finished_sagas: list[Person]
+) -> None:
+    before = state_hashes(stack.databases)
+    book, messages = await sandbox.book(), await sandbox.messages()
+
+    told = [
+        operate(stack, service, "positions", "reset", "--yes")
+        for service in ("billing", "payment", "notifier")
+    ]
+    await until_consumed(stack.plan().kafka_bootstrap_servers, stack.databases)
+    await _until_at_rest(stack)
+
+    assert [line.split()[0] for line in told] == ["12", "12", "24"]
+    assert state_hashes(stack.databases) == before
+    assert await sandbox.book() == book
+    assert len(await sandbox.messages()) == len(messages)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ((), "this reads the whole log again: add --yes to do it"),
+        (("--yes", "--topic", "payment.order"), "billing does not read payment.order"),
+    ],
+)
+def test_positions_are_not_reset_by_accident(
+    stack: Stack, more: tuple[str, ...], sentence: str
+) -> None:
+    done = stack.run("billing", "positions", "reset", *more)
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def _one_to_five_times_each(records: list[Record]) -> list[Record]:

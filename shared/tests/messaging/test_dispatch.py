@@ -353,6 +353,19 @@ async def test_a_position_that_somebody_else_moved_fences_the_batch(world: World
     assert event_id_of(second, 2) in {row.event_id for row in events}
 
 
+async def test_positions_that_are_reset_are_noticed_while_nothing_comes(world: World) -> None:
+    persons = [uuid.uuid4() for _ in range(20)]
+    world.send([record_of(person) for person in persons])
+    async with world.running():
+        await world.until_effects(persons, len(persons))
+
+        await world.execute("DELETE FROM position")
+
+        world.sent_count = len(persons)
+        await world.until_consumed()
+    assert len(await world.effects_of(persons)) == len(persons)
+
+
 async def test_kafkas_own_offsets_are_never_read(world: World) -> None:
     persons = [uuid.uuid4() for _ in range(20)]
     world.send([record_of(person) for person in persons])
