@@ -1,0 +1,18 @@
+"""Everything that `make crash` runs, in its order."""
+
+from tests.crash.log_faults import LOG_SCENARIOS
+from tests.crash.members import MEMBER_SCENARIOS
+from tests.crash.points import POINT_SCENARIOS
+from tests.crash.run import Mode, Scenario
+from tests.crash.servers import SERVER_SCENARIOS
+from tests.crash.world_faults import WORLD_SCENARIOS
+
+ALL = [
+    *POINT_SCENARIOS,
+    *SERVER_SCENARIOS,
+    *MEMBER_SCENARIOS,
+    *WORLD_SCENARIOS,
+    *LOG_SCENARIOS,
+]
+# What runs on the same kind of stack runs together: a stack takes a quarter of a minute to start.
+SCENARIOS: list[Scenario] = sorted(ALL, key=lambda each: (each.is_alone, each.mode is Mode.WIRE))

@@ -1,0 +1,94 @@
+"""The two private stacks that faults are planted in: core mode, and the real wire with sandbox."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from bench.book import Book
+from bench.core_stack import CoreStack
+from devstack.plan import ROOT
+from devstack.processes import STACK_MARK
+from shared.testing.checker import Books, Charge
+from tests.integration.books import sandbox_books
+
+APIS = ("billing-api", "identity-api")
+WIRE_WORKERS = ("billing-worker", "payment-worker", "notifier-worker")
+# Lost events heal within the patience of a test; leases of the dead end soon.
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "billing": {"SONGHE_BILLING_ASK_AFTER_SECONDS": "5", "SONGHE_BILLING_ASK_CAP_SECONDS": "20"},
+    "payment": {
+        "SONGHE_PAYMENT_CALL_TIMEOUT_SECONDS": "3",
+        "SONGHE_PAYMENT_LEASE_SECONDS": "10",
+    },
+}
+
+
+class CrashStack(CoreStack):
+    """In core mode: contributions are requested in sets, channel and SMS answer in process."""
+
+    is_wire = False
+
+    def books(self) -> Books:
+        """What the outside world remembers."""
+        book = Book.read(self.book_dir)
+        return Books(
+            charges=[Charge(each.id, each.amount_fen) for each in book.charges.entries.values()],
+            sms=list(book.messages.entries),
+        )
+
+
+class WireStack(CrashStack):
+    """The product as it is, with the sandbox outside; names are `<service>-api` too."""
+
+    is_wire = True
+
+    def up(self) -> None:
+        self.up_servers()
+        # Identity's worker sends nothing, and nobody looks at payment's or notifier's API.
+        self._run("identity", "migrate")
+        self.stack.start("sandbox")
+        for name in (*APIS, *WIRE_WORKERS):
+            self.launch(name)
+        for name in (*APIS, *WIRE_WORKERS):
+            self.wait_until_ready(name)
+
+    def launch(
+        self,
+        name: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        argv: Sequence[str] | None = None,
+    ) -> None:
+        service, process = name.split("-")[:2]
+        if process == "worker":
+            arguments = argv or ["-m", f"services.{service}", "worker"]
+            super().launch(name, environment=environment, argv=arguments)
+            return
+        if self.is_running(name):
+            return
+        settings = {
+            **self.stack.environment_for(service, process),
+            STACK_MARK: str(self.stack.state_dir),
+            **(environment or {}),
+        }
+        with self.log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", f"services.{service}", process],
+                env=settings,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        self._metrics[name] = self.stack.metrics[name]
+
+    def books(self) -> Books:
+        return sandbox_books(self.stack.state_dir / "sandbox")
+
+
+def died_at(stack: CoreStack, name: str, point: str) -> bool:
+    """Whether the process ended by SIGKILL at this crash point and not otherwise."""
+    told = f"crash point {point} reached, process killed"
+    return stack.exit_code(name) == -signal.SIGKILL and told in stack.log(name).read_text(
+        errors="replace"
+    )
