@@ -33,7 +33,7 @@ status: setup ## what runs, and where
 logs: setup ## follow all logs
 	@$(RUN) -m devstack logs -f
 
-demo: up ## take one contribution from login to "paid, SMS delivered"
+demo: up ## pay by Alipay, WeChat Pay and direct debit, from login to "paid, SMS delivered"
 	@$(RUN) -m devstack.demo
 
 test: setup ## every test, over real servers that the tests start themselves

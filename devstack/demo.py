@@ -1,21 +1,19 @@
-"""One contribution from login to "paid, SMS delivered", through the entry port, step by step.
+"""Three contributions from login to "paid, SMS delivered": Alipay, WeChat Pay, direct debit.
 
-`python -m devstack.demo`: exit code 0 when it was paid and told, else 1 and one sentence.
+`python -m devstack.demo`: exit code 0 when each was paid and told, else 1 and one sentence.
 """
 
-import json
-import random
 import re
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 import httpx2
 
+from devstack.phone import DemoError, Phone, until
 from devstack.problems import DevstackError
 from devstack.stack import Stack
 from shared.kernel.clock import shanghai_month
@@ -23,15 +21,20 @@ from shared.kernel.money import Money
 
 REGION, SCHEME = "110000", "flexible"
 REGION_NAME = "Beijing 北京"
-STEP_SECONDS = 30.0
-CALL_SECONDS = 10.0
-POLL_SECONDS = 0.1
-
-Found = TypeVar("Found")
 
 
-class DemoError(Exception):
-    """One sentence: what did not happen, and where to look."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How somebody pays. Without a method our server charges and nobody confirms anything."""
+
+    title: str
+    channel: str
+    method: str | None
+
+
+ALIPAY = Way("Alipay 支付宝, in the phone's browser", "alipay", "wap")
+WECHATPAY = Way("WeChat Pay 微信支付, in the phone's browser", "wechatpay", "h5")
+DIRECT = "Direct debit 银行代扣, without a cashier"
 
 
 class Story:
@@ -39,6 +42,9 @@ class Story:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+
+    def part(self, title: str) -> None:
+        sys.stdout.write(f"\n{'':10} {title}\n")
 
     def tell(self, what: str, *details: str) -> None:
         seconds = time.monotonic() - self._began
@@ -48,68 +54,13 @@ class Story:
         sys.stdout.flush()
 
 
-class Phone:
-    """What a phone does: it talks to the entry; the sandbox shows its SMS."""
-
-    def __init__(self, stack: Stack) -> None:
-        # A number of the range 199, another one in each run: limits are per number.
-        self.number = f"+86199{random.randrange(10**8):08d}"
-        self._entry = httpx2.Client(
-            base_url=stack.urls["entry"], timeout=CALL_SECONDS, trust_env=False
-        )
-        self._sandbox = httpx2.Client(
-            base_url=stack.urls["sandbox"], timeout=CALL_SECONDS, trust_env=False
-        )
-
-    def log_in(self, access_token: str) -> None:
-        self._entry.headers["Authorization"] = f"Bearer {access_token}"
-
-    def get(self, path: str) -> dict[str, Any]:
-        return _body(self._entry.get(path))
-
-    def post(self, path: str, body: dict[str, object] | None = None) -> dict[str, Any]:
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
-        return _body(self._entry.post(path, json=body, headers=headers))
-
-    def messages(self) -> list[dict[str, Any]]:
-        answer = self._sandbox.get(f"/sandbox/v1/sms?phone={quote(self.number)}")
-        items: list[dict[str, Any]] = _body(answer)["items"]
-        return items
-
-    def live_status(self, order_id: str) -> Iterator[dict[str, Any]]:
-        """The order each time it changes, as Server-Sent Events, until the server ends it."""
-        path = f"/payment/v1/orders/{order_id}"
-        ticket = until(lambda: self._ticket(path), "payment did not open the order")
-        deadline = time.monotonic() + STEP_SECONDS
-        with self._entry.stream("GET", f"{path}/events?ticket={ticket}") as answer:
-            event = ""
-            for line in answer.iter_lines():
-                if line.startswith("event: "):
-                    event = line.removeprefix("event: ")
-                elif line.startswith("data: ") and event == "order":
-                    yield json.loads(line.removeprefix("data: "))
-                if event == "end" or time.monotonic() > deadline:
-                    return
-
-    def close(self) -> None:
-        self._entry.close()
-        self._sandbox.close()
-
-    def _ticket(self, path: str) -> str | None:
-        answer = self._entry.post(f"{path}/stream-tickets")
-        if answer.status_code == 404:
-            # Billing has promised the order; payment hears of it a moment later.
-            return None
-        ticket: str = _body(answer)["ticket"]
-        return ticket
-
-
 def main() -> int:
-    story = Story()
-    phone: Phone | None = None
+    story, stack = Story(), Stack()
+    phones: list[Phone] = []
     try:
-        phone = Phone(Stack())
-        _pay_one_contribution(phone, story)
+        phones += [Phone(stack) for _ in range(3)]
+        floor_fen = _look_up(phones[0], story)
+        _pay_all(phones, story, floor_fen)
     except (DemoError, DevstackError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -117,23 +68,31 @@ def main() -> int:
         sys.stderr.write(f"The stack does not answer ({error}): look at `make status`.\n")
         return 1
     finally:
-        if phone is not None:
+        for phone in phones:
             phone.close()
     return 0
 
 
-def _pay_one_contribution(phone: Phone, story: Story) -> None:
+def _look_up(phone: Phone, story: Story) -> int:
     coverage = phone.get(f"/billing/v1/coverage?region={REGION}&scheme={SCHEME}")
     if not coverage["covered"]:
         raise DemoError(f"{REGION_NAME} is not covered: look at services/billing.")
     floor_fen: int = coverage["base"]["floor_fen"]
     story.tell("coverage", f"{REGION_NAME}, {SCHEME}: base from {Money(floor_fen).yuan} yuan")
-    _log_in(phone, story)
-    contribution = _assess(phone, story, floor_fen)
-    order_id = _pay(phone, story, contribution["id"])
-    _watch(phone, story, order_id)
-    _until_paid(phone, story, contribution["id"])
-    _until_told(phone, story, contribution["amount_fen"])
+    return floor_fen
+
+
+def _pay_all(phones: Sequence[Phone], story: Story, floor_fen: int) -> None:
+    """One person each: a person has one contribution a month."""
+    for phone, way in zip(phones, (ALIPAY, WECHATPAY, None), strict=True):
+        story.part(way.title if way else DIRECT)
+        _log_in(phone, story)
+        way = way or _direct(phone)
+        contribution = _assess(phone, story, floor_fen)
+        order_id = _request(phone, story, contribution["id"], way)
+        _watch(phone, story, order_id, way)
+        _until_paid(phone, story, contribution["id"])
+        _until_told(phone, story, contribution["amount_fen"])
 
 
 def _log_in(phone: Phone, story: Story) -> None:
@@ -148,6 +107,14 @@ def _log_in(phone: Phone, story: Story) -> None:
     )
     phone.log_in(session["access_token"])
     story.tell("login", f"session for {session['expires_in'] // 60} minutes")
+
+
+def _direct(phone: Phone) -> Way:
+    """The channel that charges by itself."""
+    for channel in phone.get("/payment/v1/channels")["items"]:
+        if channel["kind"] == "direct":
+            return Way(DIRECT, channel["id"], None)
+    raise DemoError("there is no direct channel: look at services/payment.")
 
 
 def _assess(phone: Phone, story: Story, floor_fen: int) -> dict[str, Any]:
@@ -168,22 +135,55 @@ def _assess(phone: Phone, story: Story, floor_fen: int) -> dict[str, Any]:
     return contribution
 
 
-def _pay(phone: Phone, story: Story, contribution_id: str) -> str:
-    requested = phone.post(f"/billing/v1/contributions/{contribution_id}/payment", {})
+def _request(phone: Phone, story: Story, contribution_id: str, way: Way) -> str:
+    requested = phone.post(
+        f"/billing/v1/contributions/{contribution_id}/payment", {"channel": way.channel}
+    )
     order_id: str = requested["payment_order_id"]
-    story.tell("requested", f"payment order {order_id}")
+    story.tell("requested", f"payment order {order_id} by {way.channel}")
     return order_id
 
 
-def _watch(phone: Phone, story: Story, order_id: str) -> None:
-    status = ""
+def _watch(phone: Phone, story: Story, order_id: str, way: Way) -> None:
+    """Tell the live status; at a cashier, take the next step each time that it changes."""
+    status = words = ""
+    steps = [] if way.method is None else [_confirm, _begin]
     for order in phone.live_status(order_id):
-        status = order["status"]
-        story.tell(status if status == "settled" else "live", _words(order))
-    if status != "settled":
+        if words == _words(order):
+            continue
+        status, words = order["status"], _words(order)
+        story.tell(status if status == "settled" else "live", words)
+        if steps and status == "requested":
+            steps.pop()(phone, story, order_id, way)
+    if status != "settled" or steps:
         raise DemoError(
             f"order {order_id} is {status or 'not seen'}: look at `make logs` of payment-worker."
         )
+    if way.method is not None:
+        _come_back(phone, story)
+
+
+def _begin(phone: Phone, story: Story, order_id: str, way: Way) -> None:
+    """Choose the channel; its answer says where the payer must go."""
+    attempt = phone.post(
+        f"/payment/v1/orders/{order_id}/attempts", {"channel": way.channel, "method": way.method}
+    )
+    action = attempt["next_action"]
+    if action["type"] != "redirect":
+        raise DemoError(f"{way.channel} answered with {action['type']}: look at services/payment.")
+    page = phone.browser.open(action["url"])
+    story.tell("cashier", f"{page.title} {page.amount}")
+
+
+def _confirm(phone: Phone, story: Story, order_id: str, way: Way) -> None:
+    page = phone.browser.press()
+    story.tell("confirmed", f"{page.title} {page.amount}")
+
+
+def _come_back(phone: Phone, story: Story) -> None:
+    """The cashier leads back to a page that asks nobody to log in and names nobody."""
+    returned = phone.browser.go_back()
+    story.tell("returned", f"{Money(returned['amount_fen']).yuan} yuan: {_words(returned)}")
 
 
 def _until_paid(phone: Phone, story: Story, contribution_id: str) -> None:
@@ -209,19 +209,6 @@ def _until_told(phone: Phone, story: Story, amount_fen: int) -> None:
     story.tell("SMS", f"delivered to {_masked(phone.number)}:", text)
 
 
-def until(check: Callable[[], Found | None], failure: str) -> Found:
-    """What `check` returns as soon as it is true; DemoError after 30 s."""
-    deadline = time.monotonic() + STEP_SECONDS
-    while time.monotonic() < deadline:
-        found = check()
-        if found:
-            return found
-        time.sleep(POLL_SECONDS)
-    raise DemoError(
-        f"{failure} within {STEP_SECONDS:.0f} s: look at `make status` and `make logs`."
-    )
-
-
 def _last_text(phone: Phone) -> str | None:
     messages = phone.messages()
     return messages[-1]["text"] if messages else None
@@ -238,13 +225,6 @@ def _masked(number: str) -> str:
 
 def _hidden(text: str) -> str:
     return re.sub(r"\d{6}", "******", text)
-
-
-def _body(answer: httpx2.Response) -> dict[str, Any]:
-    if not answer.is_success:
-        raise DemoError(f"{answer.request.url.path} answered {answer.status_code}: {answer.text}")
-    body: dict[str, Any] = answer.json()
-    return body
 
 
 if __name__ == "__main__":
