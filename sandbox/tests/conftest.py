@@ -22,15 +22,21 @@ def channel_key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def sandbox_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared sandbox keeps its book."""
+    return tmp_path_factory.mktemp("sandbox")
+
+
 @pytest_asyncio.fixture(scope="session")
 async def sandbox_process(
-    tmp_path_factory: pytest.TempPathFactory, channel_key_folder: Path
+    sandbox_folder: Path, channel_key_folder: Path
 ) -> AsyncIterator[RunningSandbox]:
     changes = {
         "SONGHE_SANDBOX_CHANNEL_KEYS_DIR": str(channel_key_folder / "sandbox"),
         "SONGHE_SANDBOX_TIME_FACTOR": TIME_FACTOR,
     }
-    async with running_sandbox(tmp_path_factory.mktemp("sandbox"), **changes) as sandbox:
+    async with running_sandbox(sandbox_folder, **changes) as sandbox:
         yield sandbox
 
 

@@ -1,13 +1,14 @@
 """Alipay's gateway as its documents describe it: signatures, states, codes, notifications."""
 
 import json
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 import pytest
 
 from sandbox.tests.merchant import AlipayMerchant, Mailbox, an_alipay_order
-from sandbox.tests.running import eventually
+from sandbox.tests.running import eventually, make_past
 
 QUERY = "alipay.trade.query"
 CLOSE = "alipay.trade.close"
@@ -81,6 +82,21 @@ async def test_a_trade_closes_by_itself_when_its_time_is_over(
     assert "订单已关闭" in page.text
     assert paid.status_code == 409
     assert not box.received
+
+
+async def test_an_open_trade_closes_at_its_end_and_the_merchant_is_told(
+    alipay: AlipayMerchant, sandbox: httpx2.AsyncClient, box: Mailbox, sandbox_folder: Path
+) -> None:
+    order = an_alipay_order()
+    cashier = await alipay.open(box, **order)
+    await sandbox.get(cashier)
+
+    make_past(sandbox_folder, "expires_at")
+
+    await eventually(lambda: _has(box, 1))
+    found = await alipay.call(QUERY, {"out_trade_no": order["out_trade_no"]})
+    assert box.received[0].form["trade_status"] == found["trade_status"] == "TRADE_CLOSED"
+    assert (await sandbox.post(f"{cashier}/pay")).status_code == 409
 
 
 async def test_a_notification_is_repeated_until_the_answer_is_success(

@@ -3,6 +3,7 @@
 import json
 import secrets
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from sandbox.tests.merchant import (
     a_wechatpay_order,
     signature,
 )
-from sandbox.tests.running import Json, eventually
+from sandbox.tests.running import Json, eventually, make_past
 
 ORDERS = "/v3/pay/transactions"
 
@@ -113,6 +114,36 @@ async def test_identical_parameters_renew_the_link_and_others_are_refused(
 
     assert first.json() == second.json()
     assert (other.status_code, other.json()["code"]) == (403, "OUT_TRADE_NO_USED")
+
+
+async def test_an_old_link_is_dead_until_it_is_asked_for_again(
+    wechatpay: WechatPayMerchant, sandbox: httpx2.AsyncClient, box: Mailbox, sandbox_folder: Path
+) -> None:
+    order = a_wechatpay_order(box)
+    link = (await wechatpay.call("POST", f"{ORDERS}/h5", order)).json()["h5_url"]
+    make_past(sandbox_folder, "link_expires_at")
+
+    page, refused = await sandbox.get(link), await _pay(sandbox, link)
+    await wechatpay.call("POST", f"{ORDERS}/h5", order)
+    paid = await _pay(sandbox, link)
+
+    assert "链接已过时" in page.text
+    assert refused.status_code == 409
+    assert (await _query(wechatpay, order))["trade_state"] == "SUCCESS"
+    assert "付款成功" in paid.text
+
+
+async def test_an_order_closes_at_its_end(
+    wechatpay: WechatPayMerchant, box: Mailbox, sandbox_folder: Path
+) -> None:
+    order = a_wechatpay_order(box)
+    await wechatpay.call("POST", f"{ORDERS}/h5", order)
+
+    make_past(sandbox_folder, "expires_at")
+
+    assert (await _query(wechatpay, order))["trade_state"] == "CLOSED"
+    again = await wechatpay.call("POST", f"{ORDERS}/h5", order)
+    assert (again.status_code, again.json()["code"]) == (400, "ORDER_CLOSED")
 
 
 @pytest.mark.parametrize("kind", ["jsapi", "app"])
