@@ -28,7 +28,6 @@ LIES: tuple[Kind, ...] = ("forged_signature", "stale_timestamp", "wrong_amount",
 ANSWER_SECONDS = 5.0
 # Enough to keep two replicas of payment busy, few enough for one small process.
 CONCURRENT_SENDS = 64
-BATCH = 200
 LOOK_SECONDS = 0.2
 ANSWER_BYTES_KEPT = 300
 
@@ -66,7 +65,6 @@ class Notifications:
         self._seed = seed
         self._time_factor = time_factor
         self._speakers: dict[Channel, Speaker] = {}
-        self._slots = asyncio.Semaphore(CONCURRENT_SENDS)
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
@@ -152,7 +150,7 @@ class Notifications:
             due = self._book.rows(
                 "SELECT * FROM notification WHERE due_at <= :now ORDER BY due_at, seq LIMIT :limit",
                 now=to_rfc3339(now),
-                limit=BATCH,
+                limit=max(0, CONCURRENT_SENDS - len(self._sending)),
             )
             for row in due:
                 trade = self._trades.by_seq(row["trade_seq"])
@@ -171,26 +169,30 @@ class Notifications:
         for _ in range(row["copies"]):
             task = asyncio.create_task(self._send(client, row))
             self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        # There is room for the next one that is due.
+        self._wake.set()
 
     async def _send(self, client: httpx2.AsyncClient, row: sqlite3.Row) -> None:
-        async with self._slots:
-            trade = self._trades.by_seq(row["trade_seq"])
-            if trade is None:
-                return
-            lies = {kind for kind in LIES if self._fires(kind, trade)}
-            speaker = self._speakers[trade.channel]
-            letter = speaker.letter(
-                trade,
-                row["event"],
-                row["notification_id"],
-                sent_count=row["sent_count"],
-                lies=lies,
-            )
-            sent_at = to_rfc3339(datetime.now(UTC))
-            status, body = await post(client, trade.notify_url, letter)
-            accepted = status is not None and speaker.accepts(status, body)
-            self._note(row["seq"], sent_at, lies, status, body, accepted=accepted)
+        trade = self._trades.by_seq(row["trade_seq"])
+        if trade is None:
+            return
+        lies = {kind for kind in LIES if self._fires(kind, trade)}
+        speaker = self._speakers[trade.channel]
+        letter = speaker.letter(
+            trade,
+            row["event"],
+            row["notification_id"],
+            sent_count=row["sent_count"],
+            lies=lies,
+        )
+        sent_at = to_rfc3339(datetime.now(UTC))
+        status, body = await post(client, trade.notify_url, letter)
+        accepted = status is not None and speaker.accepts(status, body)
+        self._note(row["seq"], sent_at, lies, status, body, accepted=accepted)
 
     def _fires(self, kind: Kind, trade: Trade) -> bool:
         order = trade.out_trade_no
