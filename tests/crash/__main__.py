@@ -8,6 +8,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.core_stack import default_folder
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="every crash point in a few minutes")
     parser.add_argument("--list", action="store_true", help="what there is")
+    parser.add_argument("--rate", type=float, help="orders per second, for a slow machine")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="for table, JSON and picture")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.scenario if name not in known]
@@ -104,6 +106,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [known[name] for name in options.scenario]
     if not chosen:
         chosen = list(QUICK_SCENARIOS if options.quick else SCENARIOS)
+    if options.rate is not None:
+        chosen = [replace(scenario, rate=options.rate) for scenario in chosen]
     return 0 if run_all(chosen, options.output) else 1
 
 
