@@ -295,7 +295,7 @@ DISPATCH = "shared/tests/messaging/test_dispatch.py"
 RELAY = "shared/tests/messaging/test_relay.py"
 ATTEMPTS = "services/payment/tests/test_run_attempts.py"
 REACTIONS = "services/payment/tests/test_reactions.py"
-EVERYBODY = ("billing", "payment", "notifier")
+UNIT = "shared/tests/messaging/test_unit_of_work.py"
 
 MUTATIONS = [
     Mutation(
@@ -308,8 +308,7 @@ MUTATIONS = [
         "move_positions_before_the_effect",
         "positions move in a transaction before the effect",
         move_positions_before_the_effect,
-        scenario="dispatch.before_commit",
-        services=EVERYBODY,
+        tests=(f"{DISPATCH}::test_a_handler_that_fails_once_is_tried_again_and_takes_effect_once",),
     ),
     Mutation(
         "ignore_the_fence",
@@ -328,14 +327,13 @@ MUTATIONS = [
         "cursor_by_id",
         "the relay reads `id > last` instead of what is not sent",
         cursor_by_id,
-        tests=(RELAY,),
+        tests=(f"{RELAY}::test_a_transaction_that_commits_late_is_not_passed_over",),
     ),
     Mutation(
         "publish_before_commit",
         "events are published although their transaction rolls back",
         publish_before_commit,
-        scenario="dispatch.before_commit",
-        services=("payment",),
+        tests=(f"{UNIT}::test_an_event_of_a_transaction_that_rolls_back_is_never_told",),
     ),
     Mutation(
         "time_out_means_failed",
@@ -414,7 +412,7 @@ MUTATIONS = [
         "no_savepoint",
         "a failed part of a batch is not undone",
         no_savepoint,
-        tests=(DISPATCH,),
+        tests=(f"{UNIT}::test_a_part_that_fails_takes_its_events_with_it_and_leaves_the_others",),
     ),
 ]
 BY_NAME = {mutation.name: mutation for mutation in MUTATIONS}

@@ -74,8 +74,9 @@ def _by_tests(mutations: Sequence[Mutation]) -> Iterator[Verdict]:
     if not chosen:
         return
     with _servers() as environment:
+        failed = _pytest(sorted({test for each in chosen for test in each.tests}), environment)
         for mutation in chosen:
-            green = _pytest(mutation.tests, environment) == []
+            green = not any(one.startswith(mutation.tests) or "::" not in one for one in failed)
             yield _judged_by_tests(mutation, environment) if green else _not_green(mutation)
 
 
@@ -86,7 +87,7 @@ def _judged_by_tests(mutation: Mutation, environment: dict[str, str]) -> Verdict
             "SONGHE_MUTATION": mutation.name,
             "SONGHE_MUTATION_MARKS": str(marks),
         }
-        failed = _pytest(("-p", "tests.crash.mutation_plugin", *mutation.tests), broken)
+        failed = _pytest(("-x", "-p", "tests.crash.mutation_plugin", *mutation.tests), broken)
         if not marks.exists():
             return Verdict(mutation.name, mutation.what, NOT_REACHED, "–")
     if not failed:
@@ -99,7 +100,7 @@ def _pytest(arguments: Sequence[str], environment: dict[str, str]) -> list[str]:
     """The node ids that failed; an error of pytest itself counts as a failure."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *arguments],
+            [sys.executable, "-m", "pytest", "-q", "--no-header", *arguments],
             cwd=ROOT,
             env={**os.environ, **environment},
             capture_output=True,

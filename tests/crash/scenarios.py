@@ -2,6 +2,7 @@
 
 from tests.crash.log_faults import LOG_SCENARIOS
 from tests.crash.members import MEMBER_SCENARIOS
+from tests.crash.older import OLDER_SCENARIOS
 from tests.crash.points import POINT_SCENARIOS
 from tests.crash.run import Mode, Scenario
 from tests.crash.servers import SERVER_SCENARIOS
@@ -13,6 +14,7 @@ ALL = [
     *MEMBER_SCENARIOS,
     *WORLD_SCENARIOS,
     *LOG_SCENARIOS,
+    *OLDER_SCENARIOS,
 ]
 # What runs on the same kind of stack runs together: a stack takes a quarter of a minute to start.
 SCENARIOS: list[Scenario] = sorted(ALL, key=lambda each: (each.is_alone, each.mode is Mode.WIRE))

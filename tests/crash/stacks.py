@@ -12,6 +12,8 @@ from devstack.processes import STACK_MARK
 from shared.testing.checker import Books, Charge
 from tests.integration.books import sandbox_books
 
+# Five processes at once, on a machine that others use too.
+START_SECONDS = 120.0
 APIS = ("billing-api", "identity-api")
 WIRE_WORKERS = ("billing-worker", "payment-worker", "notifier-worker")
 # Lost events heal within the patience of a test; leases of the dead end soon.
@@ -51,7 +53,7 @@ class WireStack(CrashStack):
         for name in (*APIS, *WIRE_WORKERS):
             self.launch(name)
         for name in (*APIS, *WIRE_WORKERS):
-            self.wait_until_ready(name)
+            self.wait_until_ready(name, seconds=START_SECONDS)
 
     def launch(
         self,

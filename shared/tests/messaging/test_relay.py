@@ -145,6 +145,26 @@ class TestTwoRelaysThatAreKilledInTurn:
         return relay
 
 
+async def test_a_transaction_that_commits_late_is_not_passed_over(
+    ledger_url: str,
+    database: Database,
+    infrastructure: Infrastructure,
+    kafka_topics: Callable[..., str],
+) -> None:
+    topic = kafka_topics()
+    late, early = uuid.uuid4(), uuid.uuid4()
+    with psycopg.connect(plain(ledger_url)) as open_one:
+        open_one.execute(INSERT, outbox_row(topic, late, 1))
+        write(ledger_url, topic, early, range(1, 2))
+        async with running(Relay(database, bootstrap_servers=infrastructure.kafka)):
+            await until_sent(database)
+
+            open_one.commit()
+            await until_sent(database)
+
+    assert read_sequences(infrastructure.kafka, topic) == {str(early): [1], str(late): [1]}
+
+
 async def test_rows_that_do_not_fit_into_a_batch_are_sent_in_the_next(
     ledger_url: str,
     database: Database,
