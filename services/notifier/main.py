@@ -93,7 +93,7 @@ async def run_worker(
     """The worker over these contacts and this gateway; `closing` ends what they need."""
     clock = SystemClock()
     count_transitions(SMS_STATES)
-    database = _open(settings, WORKER_CONNECTIONS, clock)
+    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
     deliver = DeliverMessages(
         PostgresTransactions(database),
         contacts=contacts,
@@ -143,6 +143,10 @@ def _count_end(clock: Clock, delivery: Delivery) -> None:
     SMS_SECONDS.labels(status).observe(max(0.0, seconds))
 
 
-def _open(settings: NotifierSettings, pool_size: int, clock: Clock) -> Database:
+def _open(
+    settings: NotifierSettings, pool_size: int, clock: Clock, *, asks_first: bool = True
+) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
+    return open_database(
+        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
+    )

@@ -223,8 +223,8 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     """The worker over these channels; `closing` ends what they need, after everything else."""
     clock = SystemClock()
     count_moves()
-    database = _open(settings, WORKER_CONNECTIONS, clock)
-    relay_database = _open(settings, RELAY_CONNECTIONS, clock)
+    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
+    relay_database = _open(settings, RELAY_CONNECTIONS, clock, asks_first=False)
     loops = compose_loops(database, channels, settings, clock)
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers
@@ -285,6 +285,10 @@ def _limits(settings: ChannelSettings) -> Limits:
         raise SettingsError(f"{variable('payment_lease_seconds')} is too short: {error}.") from None
 
 
-def _open(settings: PaymentSettings, pool_size: int, clock: Clock) -> Database:
+def _open(
+    settings: PaymentSettings, pool_size: int, clock: Clock, *, asks_first: bool = True
+) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
+    return open_database(
+        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
+    )

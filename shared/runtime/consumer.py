@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from aiokafka import ConsumerRecord
 
 from shared.kernel.errors import Malformed
@@ -26,17 +27,21 @@ class Consumer:
     topics: tuple[str, ...]
     reactions: Mapping[type[Event], Reaction]
     hold_back: bool = True
+    _handled_types: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        types = frozenset(event.type for event in self.reactions)
+        object.__setattr__(self, "_handled_types", types)
 
     @property
     def group_id(self) -> str:
         return f"songhe-{self.name}"
 
     def handles(self, event_type: str) -> bool:
-        return any(event.type == event_type for event in self.reactions)
+        return event_type in self._handled_types
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a record lies in the log."""
 
     topic: str
@@ -47,8 +52,7 @@ class Place:
         return f"{self.topic}/{self.partition}@{self.offset}"
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """One record with what could be read of it: a message, or the reason why not."""
 
     place: Place
@@ -57,8 +61,8 @@ class Received:
     body: bytes | None
     event_id: UUID | None
     event_type: str | None
-    message: Message[Event] | None = field(default=None)
-    malformed: Malformed | None = field(default=None)
+    message: Message[Event] | None = None
+    malformed: Malformed | None = None
 
     @property
     def topic_key(self) -> tuple[str, bytes] | None:
@@ -70,21 +74,26 @@ def receive(
     place: Place, key: bytes | None, headers: Sequence[tuple[str, bytes]], body: bytes | None
 ) -> Received:
     """Read one record; what cannot be read is kept as it is, with the reason."""
-    message: Message[Event] | None = None
-    malformed: Malformed | None = None
     try:
         message = decode(headers, body)
     except Malformed as error:
-        malformed = error
+        return Received(
+            place=place,
+            key=key,
+            headers=headers,
+            body=body,
+            event_id=event_id_of(headers),
+            event_type=event_type_of(headers),
+            malformed=error,
+        )
     return Received(
         place=place,
         key=key,
         headers=headers,
         body=body,
-        event_id=event_id_of(headers),
-        event_type=event_type_of(headers),
+        event_id=message.envelope.event_id,
+        event_type=message.envelope.type,
         message=message,
-        malformed=malformed,
     )
 
 

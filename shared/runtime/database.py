@@ -65,18 +65,21 @@ def open_database(
     pool_size: int,
     clock: Clock | None = None,
     statement_timeout: timedelta = STATEMENT_TIMEOUT,
+    asks_first: bool = True,
 ) -> Database:
     """Open a lazy pool of at most `pool_size` connections; nothing connects before first use.
 
     `source` becomes the CloudEvents source of everything emitted. The driver is named by the
     URL: `postgresql+asyncpg://` or `postgresql+psycopg://`; the same statements run on both.
+    `asks_first`: whether each transaction begins by asking if its connection still lives. Loops
+    that try again anyway save that question.
     """
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
+        pool_pre_ping=asks_first,
         pool_recycle=1800,
         # Parameters are personal data now and then; error messages end in logs.
         hide_parameters=True,

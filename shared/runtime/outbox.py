@@ -53,8 +53,7 @@ UNSENT_COUNT_MAX = 100_000
 _headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
 
 
-@dataclass(frozen=True, slots=True)
-class Sendable:
+class Sendable(msgspec.Struct, frozen=True):
     """One outbox row as the relay sends it."""
 
     id: int
@@ -184,16 +183,14 @@ async def _read(
     rows = await connection.execute(statement, {"row_count": row_count})
     return [
         Sendable(
-            id=row.id,
-            created_at=row.created_at,
-            event_id=row.event_id,
-            topic=row.topic,
-            key=row.key.encode(),
-            headers=[
-                (name, value.encode()) for name, value in _headers_decoder.decode(row.headers)
-            ],
-            body=bytes(row.body),
-            read_at=row.read_at,
+            id=row_id,
+            created_at=created_at,
+            event_id=event_id,
+            topic=topic,
+            key=key.encode(),
+            headers=[(name, value.encode()) for name, value in _headers_decoder.decode(headers)],
+            body=bytes(body),
+            read_at=read_at,
         )
-        for row in rows
+        for row_id, created_at, event_id, topic, key, headers, body, read_at in rows
     ]

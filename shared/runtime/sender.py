@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.runtime.kafka_closing import close_producer
+from shared.runtime.murmur2 import murmur2
 from shared.runtime.outbox import Sendable
 from shared.runtime.topics import require_partitions
 from shared.runtime.waiting import unless_stopping
@@ -130,8 +130,7 @@ class Sender:
             count = len(await self._producer.partitions_for(row.topic))
             require_partitions(row.topic, count)
             self._partition_counts[row.topic] = count
-        hashed: int = murmur2(row.key)
-        return (hashed & 0x7FFFFFFF) % count
+        return (murmur2(row.key) & 0x7FFFFFFF) % count
 
 
 async def _answers(

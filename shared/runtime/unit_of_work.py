@@ -53,8 +53,7 @@ class Item:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(msgspec.Struct, frozen=True):
     """One encoded event, ready to be stored and sent."""
 
     event_id: UUID

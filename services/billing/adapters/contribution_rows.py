@@ -1,7 +1,7 @@
 """Contributions in PostgreSQL: sets are read and written in one statement each."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import copy
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -127,7 +127,7 @@ class ContributionRows:
     async def insert(self, contributions: Sequence[Contribution]) -> None:
         if contributions:
             await self._connection.execute(INSERT, _columns(contributions))
-            self._loaded |= {c.id: replace(c) for c in contributions}
+            self._loaded |= {c.id: copy(c) for c in contributions}
 
     async def save(self, contributions: Iterable[Contribution]) -> None:
         changed = [c for c in contributions if c != self._loaded[c.id]]
@@ -148,7 +148,7 @@ class ContributionRows:
             },
         )
         check_all_saved("contribution", saved.rowcount, len(changed))
-        self._loaded |= {c.id: replace(c) for c in changed}
+        self._loaded |= {c.id: copy(c) for c in changed}
 
     async def replacement_of(self, contribution_id: UUID) -> UUID | None:
         found: UUID | None = await self._connection.scalar(REPLACEMENT, {"id": contribution_id})
@@ -171,7 +171,7 @@ class ContributionRows:
 
     def _remember(self, row: RowMapping) -> Contribution:
         contribution = _contribution(row)
-        self._loaded[contribution.id] = replace(contribution)
+        self._loaded[contribution.id] = copy(contribution)
         return contribution
 
 

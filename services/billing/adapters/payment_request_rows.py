@@ -1,7 +1,7 @@
 """Payment requests in PostgreSQL; locked after their contributions, in order of the order id."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from copy import copy
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -140,7 +140,7 @@ class PaymentRequestRows:
         )
         check_all_saved("payment_request", saved.rowcount, len(changed))
         _measure_settlements(loaded, changed)
-        self._loaded |= {r.payment_order_id: replace(r) for r in changed}
+        self._loaded |= {r.payment_order_id: copy(r) for r in changed}
 
     async def blocked_people(self, person_ids: Sequence[UUID]) -> set[UUID]:
         if not person_ids:
@@ -157,7 +157,7 @@ class PaymentRequestRows:
 
     def _remember(self, row: RowMapping) -> PaymentRequest:
         request = _request(row)
-        self._loaded[request.payment_order_id] = replace(request)
+        self._loaded[request.payment_order_id] = copy(request)
         return request
 
 

@@ -1,9 +1,10 @@
 """Contribution: an amount owed for one period, and the states it goes through."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from services.billing.domain.assessment import Assessment
 from shared.kernel.events import Share
@@ -47,8 +48,7 @@ CONTRIBUTION = Transitions(
 HAS_MONEY = frozenset({_S.PAID, _S.CREDITED, _S.CREDIT_REFUSED})
 
 
-@dataclass(slots=True, kw_only=True)
-class Contribution:
+class Contribution(msgspec.Struct, kw_only=True):
     """One contribution; `version` grows with every move, `payment_order_id` is its latest order.
 
     `reason` says why the state was reached where there is more than one way to it.

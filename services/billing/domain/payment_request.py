@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
+
 from shared.kernel.money import Money
 from shared.kernel.transitions import Move, Transitions
 
@@ -30,8 +32,7 @@ PAYMENT_REQUEST = Transitions(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class PaymentRequest:
+class PaymentRequest(msgspec.Struct, kw_only=True):
     """One order asked for; `version` is the sequence of the last event told about it.
 
     `outcome_sequence` is the sequence of the last fact of this order that was applied: one

@@ -45,6 +45,8 @@ class LanguageTexts:
         self._months: list[str] = source["months"]
         self._this_period: str = source["this_period"]
         self._period = compiled(source["period"])
+        # There are only so many months: their words are made once.
+        self._periods: dict[str, str] = {}
         self._ask = compiled(source["ask"])
         self._bills = {role: compiled(text) for role, text in source["bill"].items()}
         self._inbox = {
@@ -96,8 +98,11 @@ class LanguageTexts:
     def _period_words(self, bill: Bill | None) -> str:
         if bill is None:
             return self._this_period
-        year, month = bill.period.split("-")
-        return self._period.render(year=year, month=self._months[int(month) - 1])
+        if bill.period not in self._periods:
+            year, month = bill.period.split("-")
+            words = self._period.render(year=year, month=self._months[int(month) - 1])
+            self._periods[bill.period] = words
+        return self._periods[bill.period]
 
     def _reason_words(self, template: str, facts: Facts) -> str:
         if template == "payment_refunded":

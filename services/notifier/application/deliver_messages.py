@@ -6,9 +6,11 @@ reference, and it is sent again only on "not there". No connection is held durin
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.notifier.application.ports import (
     Contacts,
@@ -45,8 +47,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(msgspec.Struct, frozen=True):
     """A delivery and the phone it goes to."""
 
     delivery: Delivery

@@ -1,9 +1,12 @@
 """An SMS under way: when it may go, what an answer of the provider means, when to ask again."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.notifier.domain.announcements import OVERTAKEN_BY_SETTLEMENT
 from services.notifier.domain.notifications import SMS_STATES, Bill, Facts, Role, Status
@@ -22,6 +25,10 @@ class Answer(StrEnum):
     UNDELIVERABLE = "undeliverable"
     NOT_FOUND = "not_found"
     NO_ANSWER = "no_answer"
+
+
+# What the provider says finally, at once or when it is asked.
+FINAL = {Answer.DELIVERED: Status.DELIVERED, Answer.UNDELIVERABLE: Status.UNDELIVERABLE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +55,7 @@ class Schedule:
         return _growing(self.first_retry_seconds, try_count, self.retry_cap_seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One SMS row as the loop claimed it. `id` is our reference at the provider."""
 
     id: UUID
@@ -74,8 +80,7 @@ class Delivery:
         return self.order_settled and self.template in OVERTAKEN_BY_SETTLEMENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of a delivery now, and when the loop looks again (None: it has ended)."""
 
     delivery: Delivery
@@ -124,9 +129,9 @@ def end(delivery: Delivery, status: Status, now: datetime, *, item: str | None =
 
 
 def after_send(delivery: Delivery, answer: Answer, now: datetime, schedule: Schedule) -> Decision:
-    """Whatever the send answered, the truth is asked for by reference; a refusal is final."""
-    if answer is Answer.UNDELIVERABLE:
-        return end(delivery, Status.UNDELIVERABLE, now)
+    """A final answer ends it; after any other the truth is asked for by reference."""
+    if answer in FINAL:
+        return end(delivery, FINAL[answer], now)
     return Decision(delivery=delivery, due_seconds=schedule.ask_pause(0))
 
 

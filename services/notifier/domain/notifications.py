@@ -1,6 +1,5 @@
 """A notification: one event told to one person through one channel, once and for ever."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -66,8 +65,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     replaces_earlier: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What the notifier remembers of a contribution; it never changes."""
 
     contribution_id: UUID
@@ -76,8 +74,7 @@ class Bill:
     period: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
     """One row as it is recorded first. It holds ids and facts, no personal data."""
 
     event_id: UUID
