@@ -18,7 +18,11 @@ from services.payment.adapters.measured_channel import MeasuredCashierChannel, M
 from services.payment.adapters.notification_desk import NotificationDesk
 from services.payment.adapters.order_streams import OrderStreams, StreamLimits
 from services.payment.adapters.order_views import read_changed
-from services.payment.adapters.refused_notifications import Evidence, delete_old
+from services.payment.adapters.refused_notifications import (
+    Evidence,
+    declare_refusals,
+    delete_old,
+)
 from services.payment.adapters.repositories import transactions_of
 from services.payment.adapters.sandbox_direct_channel import (
     SANDBOX_DIRECT,
@@ -106,6 +110,7 @@ def compose_api(
     known = {**CHANNELS, **{id: channel.capabilities for id, channel in channels.items()}}
     streams = OrderStreams(partial(read_changed, database), _stream_limits(settings))
     switches = SwitchBoard(database, list(known))
+    declare_refusals(channels)
     app = build_app(SERVICE, router=router, access_tokens=AccessTokens(keys))
     app.state.parts = Parts(
         database=database,

@@ -1,11 +1,13 @@
 """Evidence of notifications that were not believed: little of each, and not too many.
 
-Whoever can reach the address can write here, so nothing is kept that does not fit the budget.
+Whoever can reach the address can write here, so nothing is kept that does not fit the budget: so
+many a minute, so many altogether, and none for longer than a dispute may take.
 """
 
 import hashlib
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -22,6 +24,8 @@ EVIDENCE_BYTES_MAX = 4_096
 KEPT_PER_MINUTE_MAX = 30
 # As long as the channel's own dispute may take.
 RETENTION_DAYS = 90
+# Some 500 MB at worst, however many processes are flooded for however long; the newest stay.
+KEPT_ROWS_MAX = 100_000
 DELETED_MAX = 1_000
 
 KEEP = text(
@@ -37,6 +41,15 @@ DELETE_OLD = text(
     DELETE FROM refused_notification WHERE id = ANY(ARRAY(
         SELECT id FROM refused_notification
         WHERE received_at < now() - interval '{RETENTION_DAYS} days' LIMIT {DELETED_MAX}))
+    """
+)
+# Numbers have gaps, so this keeps at most so many rows, without counting them.
+DELETE_BEYOND = text(
+    f"""
+    DELETE FROM refused_notification WHERE id = ANY(ARRAY(
+        SELECT id FROM refused_notification
+        WHERE id <= (SELECT max(id) FROM refused_notification) - :kept
+        ORDER BY id LIMIT {DELETED_MAX}))
     """
 )
 DELETE_TOKENS = text(
@@ -85,9 +98,23 @@ class Evidence:
         return self._kept <= KEPT_PER_MINUTE_MAX
 
 
-async def delete_old(database: Database) -> int:
-    """One round of cleaning: old evidence, and return tokens that are over."""
+def declare_refusals(channels: Iterable[str]) -> None:
+    """Count from zero: an alert needs to see the first refusal, too."""
+    for channel in channels:
+        EVIDENCE_DROPPED.labels(channel)
+        for reason in RefusalReason:
+            NOTIFICATIONS_REFUSED.labels(channel, reason.value)
+
+
+async def delete_old(database: Database, *, kept: int = KEPT_ROWS_MAX) -> int:
+    """One round of cleaning: evidence that is old or too much, and return tokens that are over.
+
+    Returns 1 where there may be more to delete at once, else 0.
+    """
     async with database.transaction() as unit:
-        evidence = await unit.connection.execute(DELETE_OLD)
-        tokens = await unit.connection.execute(DELETE_TOKENS)
-    return int(DELETED_MAX in (evidence.rowcount, tokens.rowcount))
+        deleted = [
+            await unit.connection.execute(DELETE_OLD),
+            await unit.connection.execute(DELETE_BEYOND, {"kept": kept}),
+            await unit.connection.execute(DELETE_TOKENS),
+        ]
+    return int(any(result.rowcount >= DELETED_MAX for result in deleted))
