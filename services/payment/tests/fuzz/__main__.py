@@ -1,6 +1,7 @@
 """`make fuzz`: a million mutated callbacks over all processors, with progress.
 
 Exit code 1 where one was accepted that differs from its original, or was not answered at all.
+Interrupted, it tells what it has verified until then.
 """
 
 import argparse
@@ -27,12 +28,16 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, _pool(options.processes, Path(folder)) as pool:
         jobs = {
             pool.submit(_run, name, options.seed, first, count): name
-            for name in channels
             for first, count in _chunks(options.first, options.cases // len(channels))
+            for name in channels
         }
-        for job in as_completed(jobs):
-            total[jobs[job]].add(job.result())
-            _show(total, options.cases, started_at)
+        try:
+            for job in as_completed(jobs):
+                total[jobs[job]].add(job.result())
+                _show(total, options.cases, started_at)
+        except KeyboardInterrupt:
+            # What was verified so far is still worth telling.
+            pool.shutdown(wait=False, cancel_futures=True)
     sys.stderr.write("\n")
     for name, tally in total.items():
         _report(name, tally, options.seed)
