@@ -1,6 +1,6 @@
 """Opens the cashier channels that the settings configure; without its address a channel is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,8 @@ from shared.runtime.settings import SettingsError, variable
 # The path of services/payment's API at which every channel's notifications arrive.
 NOTIFICATIONS = "/payment/v1/channels/{channel}/notifications"
 
+CASHIERS = (ALIPAY.id, WECHATPAY.id)
+
 Value = TypeVar("Value")
 Keys = TypeVar("Keys")
 
@@ -29,17 +31,21 @@ Keys = TypeVar("Keys")
 def open_cashiers(
     settings: CashierSettings,
     *,
-    client: httpx2.AsyncClient,
+    clients: Mapping[str, httpx2.AsyncClient],
     call_timeout_seconds: float,
     clock: Clock,
 ) -> dict[str, CashierChannel]:
-    """By channel id. Raises SettingsError where a channel is configured by half."""
+    """By channel id, like `clients`. Raises SettingsError where one is configured by half."""
     channels: dict[str, CashierChannel] = {}
     if settings.alipay_url is not None:
-        http = ChannelHttp(client, channel=ALIPAY.id, timeout_seconds=call_timeout_seconds)
+        http = ChannelHttp(
+            clients[ALIPAY.id], channel=ALIPAY.id, timeout_seconds=call_timeout_seconds
+        )
         channels[ALIPAY.id] = _alipay(settings, settings.alipay_url, http, clock)
     if settings.wechatpay_url is not None:
-        http = ChannelHttp(client, channel=WECHATPAY.id, timeout_seconds=call_timeout_seconds)
+        http = ChannelHttp(
+            clients[WECHATPAY.id], channel=WECHATPAY.id, timeout_seconds=call_timeout_seconds
+        )
         channels[WECHATPAY.id] = _wechatpay(settings, settings.wechatpay_url, http, clock)
     return channels
 

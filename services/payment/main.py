@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import httpx2
 from fastapi import FastAPI
 
 from services.payment.adapters.alipay_channel import ALIPAY
@@ -11,6 +12,7 @@ from services.payment.adapters.api import router
 from services.payment.adapters.api_models import SupportLine
 from services.payment.adapters.api_parts import Parts
 from services.payment.adapters.attempt_loop import AttemptLoop
+from services.payment.adapters.channel_http import open_client
 from services.payment.adapters.channel_pace import ChannelPace
 from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.gauges import PaymentGauges
@@ -27,7 +29,6 @@ from services.payment.adapters.repositories import transactions_of
 from services.payment.adapters.sandbox_direct_channel import (
     SANDBOX_DIRECT,
     SandboxDirectChannel,
-    open_client,
 )
 from services.payment.adapters.stream_tickets import StreamTickets, open_redis
 from services.payment.adapters.switch_board import SwitchBoard
@@ -38,7 +39,7 @@ from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, Channels
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import AttemptRunner, Limits
-from services.payment.cashiers import open_cashiers
+from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER, ORDER_TRANSITIONS
@@ -163,18 +164,16 @@ def _open_cashiers(
     settings: CashierSettings, pace: ChannelPace, clock: Clock
 ) -> tuple[dict[str, AnyChannel], Closing]:
     """The cashiers that the settings configure, by id, and what must be closed after them."""
-    client = open_client(
-        call_timeout_seconds=settings.payment_call_timeout_seconds,
-        connections=settings.payment_concurrent_calls,
-    )
+    # A pool of its own for each: a channel that hangs holds up no other.
+    clients = {id: _open_client(settings) for id in CASHIERS}
     opened = open_cashiers(
         settings,
-        client=client,
+        clients=clients,
         call_timeout_seconds=settings.payment_call_timeout_seconds,
         clock=clock,
     )
     measured = {id: MeasuredCashierChannel(cashier, pace) for id, cashier in opened.items()}
-    return {**measured}, [client.aclose]
+    return {**measured}, [client.aclose for client in clients.values()]
 
 
 def count_moves() -> None:
@@ -210,10 +209,7 @@ def compose_loops(
 async def worker(settings: PaymentSettings) -> int:
     """Hears billing, asks the channels, and sends what payment tells."""
     settings = read_settings(WorkerSettings)
-    client = open_client(
-        call_timeout_seconds=settings.payment_call_timeout_seconds,
-        connections=settings.payment_concurrent_calls,
-    )
+    client = _open_client(settings)
     pace = ChannelPace()
     cashiers, closing = _open_cashiers(settings, pace, SystemClock())
     direct = SandboxDirectChannel(client, url=settings.sandbox_direct_url)
@@ -274,6 +270,13 @@ COMMANDS = ServiceCommands(
     consumer=consumer,
     own=(SwitchCommands(CHANNELS).command(),),
 )
+
+
+def _open_client(settings: ChannelSettings) -> httpx2.AsyncClient:
+    return open_client(
+        call_timeout_seconds=settings.payment_call_timeout_seconds,
+        connections=settings.payment_concurrent_calls,
+    )
 
 
 def _stream_limits(settings: ApiSettings) -> StreamLimits:

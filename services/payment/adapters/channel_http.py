@@ -109,7 +109,7 @@ class ChannelHttp:
 
 
 def open_client(*, call_timeout_seconds: float, connections: int) -> httpx2.AsyncClient:
-    """One pool for calls to channels: no proxy from the environment, no redirects."""
+    """A pool for calls to one channel: no proxy from the environment, no redirects."""
     return httpx2.AsyncClient(
         timeout=call_timeout_seconds,
         limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),

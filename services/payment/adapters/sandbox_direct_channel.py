@@ -156,13 +156,3 @@ def _nonsense(status: int, number: str) -> Unknown:
         "channel_nonsense: %s answered %s about attempt %s", SANDBOX_DIRECT.id, status, number
     )
     return Unknown(UnknownCause.NONSENSE)
-
-
-def open_client(*, call_timeout_seconds: float, connections: int) -> httpx2.AsyncClient:
-    """A client for channel calls: no proxy from the environment, no redirects."""
-    return httpx2.AsyncClient(
-        timeout=call_timeout_seconds,
-        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-        trust_env=False,
-        follow_redirects=False,
-    )

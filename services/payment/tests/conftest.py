@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox.tests.running import RunningSandbox, running_sandbox
-from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel, open_client
+from services.payment.adapters.channel_http import open_client
+from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel
 from services.payment.tests.building import CASHIER, OTHER_CASHIER
 from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.fake_channel import FakeChannel

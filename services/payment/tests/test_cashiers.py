@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from services.payment.application.ports import PayerDetails
-from services.payment.cashiers import open_cashiers
+from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.domain.next_action import SdkString, Started
 from services.payment.settings import CashierSettings
 from services.payment.tests.cashier_attempts import a_due_attempt
@@ -61,10 +61,9 @@ class Environment:
     def open(self) -> list[str]:
         """The ids of the channels."""
         settings = read_settings(CashierSettings)
-        client = httpx2.AsyncClient(trust_env=False)
-        return list(
-            open_cashiers(settings, client=client, call_timeout_seconds=1.0, clock=FixedClock(NOW))
-        )
+        clients = {id: httpx2.AsyncClient(trust_env=False) for id in CASHIERS}
+        clock = FixedClock(NOW)
+        return list(open_cashiers(settings, clients=clients, call_timeout_seconds=1.0, clock=clock))
 
     def sentence(self) -> str:
         with pytest.raises(SettingsError) as refused:
