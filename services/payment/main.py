@@ -1,5 +1,6 @@
 """The composition root of payment: the only file that knows every other."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -184,9 +185,14 @@ def count_moves() -> None:
 
 
 def compose_loops(
-    database: Database, channels: Channels, settings: WorkerSettings, clock: Clock
+    database: Database,
+    channels: Channels,
+    settings: WorkerSettings,
+    clock: Clock,
+    *,
+    opened: asyncio.Event | None = None,
 ) -> list[Component]:
-    """What payment does by itself when its time comes."""
+    """What payment does by itself when its time comes; `opened` tells of new attempts."""
     transactions = transactions_of(database)
     runner = AttemptRunner(
         transactions=transactions,
@@ -199,7 +205,7 @@ def compose_loops(
     expire = partial(expire_orders, transactions, clock=clock)
     clean = partial(delete_old, database)
     return [
-        AttemptLoop(runner),
+        AttemptLoop(runner, wake=opened),
         DueLoop("unexpected_money", repeat, idle_seconds=UNEXPECTED_IDLE_SECONDS),
         DueLoop("expire_orders", expire, idle_seconds=EXPIRY_IDLE_SECONDS),
         DueLoop("clean_notifications", clean, idle_seconds=housekeeping.IDLE_SECONDS),
@@ -226,10 +232,11 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     count_moves()
     database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock, asks_first=False)
-    loops = compose_loops(database, channels, settings, clock)
+    opened = asyncio.Event()
+    loops = compose_loops(database, channels, settings, clock, opened=opened)
     reactions = consumer(settings)
     kafka = settings.kafka_bootstrap_servers
-    dispatch = Dispatch(database, reactions, bootstrap_servers=kafka)
+    dispatch = Dispatch(database, reactions, bootstrap_servers=kafka, on_applied=opened.set)
     relay = Relay(relay_database, bootstrap_servers=kafka)
     database.on_outbox_commit(relay.wake)
     cleaning = housekeeping.Housekeeping(database, clock)

@@ -7,7 +7,7 @@ reads the stored positions, seeks, and takes no record of a partition fetched be
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -67,11 +67,14 @@ class Dispatch:
         *,
         bootstrap_servers: str,
         session_timeout_seconds: float = 10.0,
+        on_applied: Callable[[], None] | None = None,
     ) -> None:
+        """`on_applied` is called after each commit that applied something."""
         self._database = database
         self._consumer = consumer
         self._bootstrap_servers = bootstrap_servers
         self._session_timeout_ms = int(session_timeout_seconds * 1000)
+        self._on_applied = on_applied
         self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
         self._tries: dict[Place, int] = {}
         self._committed_at = float("-inf")
@@ -184,6 +187,8 @@ class Dispatch:
                 crash_points.reach("dispatch.before_commit")
         crash_points.reach("dispatch.after_commit")
         subscription.moved(moves)
+        if outcome.applied and self._on_applied is not None:
+            self._on_applied()
         self._count(taken.records, received, outcome)
         self._remember_tries(received, outcome)
         if not outcome.unresolved:
