@@ -1,6 +1,7 @@
 """The benchmark: `python -m bench [--quick]`, as `make bench` and `make bench-quick` run it."""
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ from pathlib import Path
 import msgspec
 
 from bench import pgbench
-from bench.core_stack import WORKERS, CoreStack, default_folder
+from bench.core_process import PROFILE_DIR
+from bench.core_stack import SERVICES, WORKERS, CoreStack, default_folder
 from bench.judge import judge
 from bench.peers.run_naive import naive_steps
 from bench.picture import latency_picture
 from bench.result import LOOSE_P99_MS, STRICT_P99_MS, Result, now, this_commit, this_machine
+from bench.sampler import profile_table
 from bench.step import StepResult, Void, Window, run_step
 from bench.sweep import Sweep, sweep
 from bench.table import table
@@ -140,14 +143,17 @@ class Bench:
         return result
 
 
-def write(result: Result, folder: Path) -> None:
-    """JSON, table and picture."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(result: Result, folder: Path, pictures: Path) -> None:
+    """JSON and table into one folder, the picture into the other."""
+    for each in (folder, pictures):
+        each.mkdir(parents=True, exist_ok=True)
     encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (folder / "benchmark.json").write_bytes(encoded + b"\n")
-    (folder / "benchmark.md").write_text(table(result))
+    (folder / "benchmark-results.json").write_bytes(encoded + b"\n")
+    (folder / "benchmark-results.md").write_text(
+        f"# Last results of `make bench`\n\n{table(result)}"
+    )
     title = "Latency from arrival to paid and recorded, by rate"
-    (folder / "benchmark-latency.svg").write_text(latency_picture(result.steps, title=title))
+    (pictures / "benchmark-latency.svg").write_text(latency_picture(result.steps, title=title))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,9 +161,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="at most three minutes")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--publish", action="store_true", help="into docs/, where README points")
+    parser.add_argument("--profile", action="store_true", help="sample the workers' stacks too")
     options = parser.parse_args(argv)
+    folder = ROOT / "docs" if options.publish else options.output
+    pictures = folder / "pictures" if options.publish else folder
+    profiles = options.output.resolve() / "profile" if options.profile else None
     report = Report()
-    core = CoreStack(default_folder("bench"), report=report)
+    core = CoreStack(default_folder("bench"), settings=_sampled(profiles), report=report)
     try:
         bench = Bench(core, QUICK if options.quick else FULL, report)
         result = bench.run(quick=options.quick)
@@ -169,9 +180,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_VOID
     finally:
         core.down(delete=True)
-    write(result, options.output)
-    sys.stdout.write(f"\n{table(result)}\nWritten to {options.output}.\n")
+    write(result, folder, pictures)
+    sys.stdout.write(f"\n{table(result)}\nWritten to {folder}.\n")
+    if profiles is not None:
+        sys.stdout.write(profile_table(profiles))
     return 0 if result.is_valid else EXIT_VOID
+
+
+def _sampled(profiles: Path | None) -> dict[str, dict[str, str]]:
+    if profiles is None:
+        return {}
+    shutil.rmtree(profiles, ignore_errors=True)
+    profiles.mkdir(parents=True)
+    return {service: {PROFILE_DIR: str(profiles)} for service in SERVICES}
 
 
 if __name__ == "__main__":

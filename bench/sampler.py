@@ -51,3 +51,13 @@ def by_function(stacks: Counter[tuple[str, ...]], *, inclusive: bool) -> list[tu
         for name in set(stack) if inclusive else stack[-1:]:
             counted[name] += count
     return [(name, count / total) for name, count in counted.most_common()]
+
+
+def profile_table(folder: Path, *, rows: int = 25) -> str:
+    """Per process the functions in which most samples lie, with what they call."""
+    parts = []
+    for file in sorted(folder.glob("*.stacks")):
+        shares = by_function(read_stacks(file), inclusive=True)
+        lines = [f"  {share:6.1%}  {name}" for name, share in shares[:rows]]
+        parts.append("\n".join([f"\n{file.stem}: share of its CPU time", *lines]))
+    return "\n".join([*parts, ""])

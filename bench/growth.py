@@ -1,0 +1,101 @@
+"""Throughput beside 10⁴, 10⁵ and 10⁶ settled orders, with a transaction idle all the time.
+
+`python -m bench.growth --rate 1000` offers more than can be settled: what counts is how many
+orders per second become complete. An idle transaction in every database keeps vacuum from
+removing anything, as a forgotten session would.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+import psycopg
+from sqlalchemy.engine import make_url
+
+from bench.core_stack import WORKERS, CoreStack, default_folder
+from bench.history import fill
+from bench.step import StepResult, Window, run_step
+from devstack.plan import ROOT
+from devstack.report import Report
+
+ROWS = (10_000, 100_000, 1_000_000)
+WINDOW = Window(5, 20)
+DRAIN_SECONDS = 300.0
+
+
+class GrowthStep(msgspec.Struct, frozen=True):
+    """What was settled beside so many orders of the past."""
+
+    history_orders: int
+    step: StepResult
+
+
+def run_growth(core: CoreStack, rate: float, rows: tuple[int, ...]) -> list[GrowthStep]:
+    """One step per size of history, in ascending order."""
+    core.up_servers()
+    steps: list[GrowthStep] = []
+    filled = 0
+    for size in rows:
+        fill(core.databases, filled + 1, size)
+        filled = size
+        for name in WORKERS:
+            core.start(name)
+        with _idle_transactions(core):
+            step = run_step(core, rate, WINDOW, drain_seconds=DRAIN_SECONDS)
+        for name in WORKERS:
+            core.stop(name)
+        steps.append(GrowthStep(size, step))
+    return steps
+
+
+@contextmanager
+def _idle_transactions(core: CoreStack) -> Iterator[None]:
+    """A session in each database that has written something and then forgot to end."""
+    with ExitStack() as stack:
+        for url in core.databases.values():
+            superuser = make_url(core.stack.superuser_url).set(database=make_url(url).database)
+            connection = stack.enter_context(
+                psycopg.connect(superuser.render_as_string(hide_password=False))
+            )
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            connection.execute("SELECT pg_current_xact_id()")
+        yield
+        # Their transactions end with the block.
+
+
+def growth_table(steps: list[GrowthStep]) -> str:
+    first = steps[0].step.settled_rate
+    lines = ["| orders of the past | settled/s | loss | CPU-µs per order |", "|---|---|---|---|"]
+    lines += [
+        f"| {each.history_orders:,} | {each.step.settled_rate:,.0f}"
+        f" | {1 - each.step.settled_rate / first:.0%}"
+        f" | {sum(each.step.cpu_us_per_order.values()):,.0f} |"
+        for each in steps
+    ]
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """Measure, print the table, and write it beside the benchmark's results."""
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
+    parser.add_argument("--rate", type=float, default=1500.0)
+    parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
+    options = parser.parse_args()
+    core = CoreStack(default_folder("growth"), report=Report())
+    try:
+        steps = run_growth(core, options.rate, tuple(options.rows))
+    finally:
+        core.down(delete=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "growth.json").write_bytes(msgspec.json.encode(steps))
+    (options.output / "growth.md").write_text(growth_table(steps))
+    sys.stdout.write(f"\n{growth_table(steps)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
