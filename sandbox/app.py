@@ -15,6 +15,7 @@ from sandbox.faults import Faults, fault_routes
 from sandbox.problems import BodyLimit, Problem, render_problems
 from sandbox.settings import SandboxSettings
 from sandbox.sms import SmsGateway, sms_routes
+from shared.kernel.errors import Refused
 
 # Said here for every route, and instead of the 422 that FastAPI would promise.
 PROBLEM = {
@@ -75,6 +76,8 @@ def _house_routes(book: Book, faults: Faults, channels: CashierChannels | None) 
     @router.get("/health/ready")
     async def ready() -> dict[str, str]:
         book.rows("SELECT 1 FROM charge LIMIT 1")
+        if channels and not channels.is_running:
+            raise Refused("not_ready", "A task of the sandbox broke; see its log.", status=503)
         return {"status": "ready"}
 
     return router

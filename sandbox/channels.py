@@ -69,6 +69,7 @@ class CashierChannels:
         self._faults = faults
         self._alipay_keys = alipay_keys
         self._wechatpay_keys = wechatpay_keys
+        self._tasks: list[asyncio.Task[None]] = []
 
     def routers(self) -> list[APIRouter]:
         return [*self._alipay(), *self._wechatpay(), trade_routes(self._list)]
@@ -114,10 +115,15 @@ class CashierChannels:
         client = wechatpay_client_routes(api, self._wechatpay_keys, merchant)
         return [api_routes(api), client, pages, _probe_routes(notices)]
 
+    @property
+    def is_running(self) -> bool:
+        """False once notifications or time have stopped: they never should."""
+        return not any(task.done() for task in self._tasks)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Time passes and notifications go out, until the end of the block."""
-        tasks = [
+        tasks = self._tasks = [
             asyncio.create_task(self.notifications.run()),
             asyncio.create_task(self._payers.run()),
         ]
