@@ -8,7 +8,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from tests.documents import events, openapi, settings, states
+from tests.documents import crash, events, openapi, settings, states
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that hold generated files and nothing else: what is not generated any more is removed.
@@ -22,6 +22,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         **openapi.documents(),
         **states.documents(root),
         **settings.documents(root),
+        **crash.documents(root),
     }
 
 

@@ -24,7 +24,7 @@ from tests.crash.run import Result, Scenario, run_scenario
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.stacks import SETTINGS, CrashStack
 
-TEST_SECONDS = 300.0
+TEST_SECONDS = 900.0
 CAUGHT, NOT_CAUGHT, NOT_REACHED, NOT_GREEN = (
     "caught",
     "NOT CAUGHT",
@@ -76,8 +76,8 @@ def _by_tests(mutations: Sequence[Mutation]) -> Iterator[Verdict]:
     with _servers() as environment:
         failed = _pytest(sorted({test for each in chosen for test in each.tests}), environment)
         for mutation in chosen:
-            green = not any(one.startswith(mutation.tests) or "::" not in one for one in failed)
-            yield _judged_by_tests(mutation, environment) if green else _not_green(mutation)
+            red = [one for one in failed if one.startswith(mutation.tests) or "::" not in one]
+            yield _not_green(mutation, red[0]) if red else _judged_by_tests(mutation, environment)
 
 
 def _judged_by_tests(mutation: Mutation, environment: dict[str, str]) -> Verdict:
@@ -125,7 +125,7 @@ def _by_scenarios(mutations: Sequence[Mutation]) -> Iterator[Verdict]:
         if scenario.name not in unbroken:
             unbroken[scenario.name] = _run(scenario, {})
         if not unbroken[scenario.name].is_green:
-            yield _not_green(mutation)
+            yield _not_green(mutation, scenario.name)
             continue
         yield _judged_by_checker(mutation, scenario)
 
@@ -188,8 +188,8 @@ def _servers() -> Iterator[dict[str, str]]:
         stack.down(delete=True)
 
 
-def _not_green(mutation: Mutation) -> Verdict:
-    return Verdict(mutation.name, mutation.what, NOT_GREEN, "–")
+def _not_green(mutation: Mutation, red: str) -> Verdict:
+    return Verdict(mutation.name, mutation.what, NOT_GREEN, red)
 
 
 def _say(line: str) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack.plan import ROOT
 from tests.crash.log_faults import cut_last_batches
 from tests.crash.proxy import CommitCutter
+from tests.crash.publish import publish
 from tests.crash.report import Report
 from tests.crash.run import Result, Sample, Sampler
 
@@ -126,3 +128,31 @@ def test_the_report_is_a_table_json_and_a_picture(tmp_path: Path) -> None:
 
 def test_a_run_without_a_scenario_is_not_green(tmp_path: Path) -> None:
     assert not Report(tmp_path).is_green
+
+
+def test_results_are_published_into_the_document(tmp_path: Path) -> None:
+    output, docs = tmp_path / "output", tmp_path / "docs"
+    output.mkdir()
+    docs.mkdir()
+    report = Report(output)
+    report.add(GREEN)
+    report.write()
+    (docs / "crash.md").write_text(
+        "# a\n<!-- last results -->\nold\n<!-- end of last results -->\n"
+    )
+
+    publish(output, tmp_path)
+
+    text = (docs / "crash.md").read_text()
+    assert "kafka-killed" in text
+    assert "old" not in text
+    assert (docs / "crash.svg").exists()
+    assert json.loads((docs / "crash.json").read_text())["results"]
+
+
+def test_the_document_has_places_for_results() -> None:
+    text = (ROOT / "docs" / "crash.md").read_text()
+
+    for name in ("results", "mutations"):
+        assert f"<!-- last {name} -->" in text
+        assert f"<!-- end of last {name} -->" in text
