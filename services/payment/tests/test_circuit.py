@@ -161,3 +161,19 @@ async def test_an_answer_that_drips_is_cut_off() -> None:
     channel.answer = lambda: httpx2.Response(200, stream=Dripping())
 
     assert await channel.call() == Unknown(UnknownCause.TIMEOUT)
+
+
+async def test_an_answer_without_end_is_given_up_at_its_size() -> None:
+    class Endless(httpx2.AsyncByteStream):
+        chunk_count = 0
+
+        async def __aiter__(self):  # type: ignore[no-untyped-def]  # the base has no type either
+            for _ in range(1_000):
+                self.chunk_count += 1
+                yield b" " * 16_384
+
+    channel, stream = Channel(), Endless()
+    channel.answer = lambda: httpx2.Response(200, stream=stream)
+
+    assert await channel.call() == Unknown(UnknownCause.NONSENSE)
+    assert stream.chunk_count == 5
