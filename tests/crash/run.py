@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -11,6 +12,7 @@ import psycopg
 from shared.testing.checker import (
     Harm,
     History,
+    Kind,
     Violation,
     check,
     read_world,
@@ -21,6 +23,8 @@ from tests.crash.load import CoreLoad, Load, WireLoad
 from tests.crash.stacks import CrashStack
 
 DEADLINE_SECONDS = 60.0
+# So long a run that missed its deadline is still waited for, to tell late from lost.
+LATE_SECONDS = 240.0
 SAMPLE_SECONDS = 0.5
 # The load has found its pace by then; before the fault it is measured this long.
 WARM_UP_SECONDS = 2.0
@@ -188,11 +192,11 @@ def run_scenario(scenario: Scenario, stack: CrashStack) -> Result:
         void = str(error)
     finally:
         load.finish()
+    _come_to_rest(scenario, place)
     try:
-        until_at_rest(stack.databases, stack.kafka, within_seconds=scenario.deadline_seconds)
         scenario.after(place)
     except (TimeoutError, Void) as error:
-        place.notes.append(str(error))
+        void = void or str(error)
     if void is None and load.unanswered:
         void = f"{len(load.unanswered)} clients were not answered: {load.unanswered[0]}"
     if sampler.is_alive():
@@ -215,6 +219,17 @@ def _under_load(scenario: Scenario, place: Field, sampler: Sampler) -> dict[str,
     over = time.monotonic()
     load.finish()
     return {"started": started, "fault": fault, "over": over, "load_over": time.monotonic()}
+
+
+def _come_to_rest(scenario: Scenario, place: Field) -> None:
+    """Whoever is too late is stuck; what is lost or doubled can only be seen at rest."""
+    stack = place.stack
+    try:
+        until_at_rest(stack.databases, stack.kafka, within_seconds=scenario.deadline_seconds)
+    except TimeoutError as error:
+        place.violations.append(Violation(Kind.ORDER_STUCK, "deadline", str(error)))
+        with suppress(TimeoutError):
+            until_at_rest(stack.databases, stack.kafka, within_seconds=LATE_SECONDS)
 
 
 def _judge(place: Field) -> list[Violation]:

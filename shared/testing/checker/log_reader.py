@@ -1,7 +1,7 @@
 """Reads whole topics with an independent client, as evidence and not as a service would."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -95,9 +95,11 @@ def _record(message: Any) -> Record | None:
 
 
 def _bounds(client: Any, topic: str) -> Bounds:
-    found: Iterable[int] = (
+    found: Collection[int] = (
         client.list_topics(topic, timeout=REQUEST_SECONDS).topics[topic].partitions
     )
+    if not found:
+        raise RuntimeError(f"the broker has no partition of {topic}")
     return {
         number: client.get_watermark_offsets(TopicPartition(topic, number), timeout=REQUEST_SECONDS)
         for number in found
