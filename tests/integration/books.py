@@ -17,6 +17,7 @@ def sandbox_books(data_dir: Path) -> Books:
     try:
         charges = connection.execute(
             "SELECT attempt_id, amount_fen FROM charge WHERE status = 'succeeded'"
+            " UNION ALL SELECT out_trade_no, paid_fen FROM trade WHERE paid_at IS NOT NULL"
         ).fetchall()
         messages = connection.execute(
             "SELECT reference FROM message WHERE template NOT LIKE ?", (CODE_TEMPLATES,)

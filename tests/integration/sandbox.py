@@ -34,6 +34,10 @@ class Sandbox:
         )
         answer.raise_for_status()
 
+    async def faults(self) -> list[dict[str, Any]]:
+        """Every fault that was asked for, with how often it fired so far."""
+        return await self._items("/sandbox/v1/faults?limit=1000")
+
     async def clear_faults(self) -> None:
         (await self._client.delete("/sandbox/v1/faults")).raise_for_status()
 

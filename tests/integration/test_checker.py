@@ -1,14 +1,12 @@
 """The checker reads the real stack: what went well has no violation, and damage is found."""
 
-from uuid import UUID
-
 import psycopg
 
 from devstack.stack import Stack
-from shared.testing.checker import History, Kind, check, read_world, until_at_rest
-from tests.integration.books import sandbox_books
+from shared.testing.checker import Kind
+from tests.integration.judging import violations_about
 from tests.integration.load import crowd, pay_all, until_all_paid
-from tests.integration.people import People, Person
+from tests.integration.people import People
 from tests.integration.sandbox import Sandbox
 
 # Other tests of the session leave garbage behind on purpose: only these orders are judged here.
@@ -22,7 +20,7 @@ async def test_the_real_stack_keeps_every_promise_about_these_orders(
     orders = await pay_all(persons)
     await until_all_paid(stack, persons)
 
-    found = await _violations_about(stack, orders)
+    found = violations_about(stack, orders.values())
 
     assert found == set()
 
@@ -39,7 +37,7 @@ async def test_damage_to_the_real_tables_is_found(stack: Stack, people: People) 
             (broken,),
         )
 
-    found = await _violations_about(stack, orders)
+    found = violations_about(stack, orders.values())
 
     with psycopg.connect(stack.databases["billing"]) as connection:
         connection.execute(
@@ -49,21 +47,3 @@ async def test_damage_to_the_real_tables_is_found(stack: Stack, people: People) 
             (broken,),
         )
     assert (Kind.SERVICES_DISAGREE, broken) in found
-
-
-async def _violations_about(stack: Stack, orders: dict[Person, str]) -> set[tuple[Kind, str]]:
-    """Of the orders themselves, their contributions, attempts and events."""
-    kafka = stack.plan().kafka_bootstrap_servers
-    until_at_rest(stack.databases, kafka, within_seconds=60)
-    world = read_world(stack.databases, kafka)
-    bills = {request.order_id: request.contribution_id for request in world.requests}
-    ours = {UUID(order_id) for order_id in orders.values()}
-    history = History({order_id: bills[order_id] for order_id in ours})
-    about = {
-        *map(str, ours),
-        *(str(bills[order_id]) for order_id in ours),
-        *(str(attempt.id) for attempt in world.attempts if attempt.order_id in ours),
-        *(str(record.event_id) for record in world.records if record.order_id in ours),
-    }
-    violations = check(history, sandbox_books(stack.state_dir / "sandbox"), world)
-    return {(each.kind, each.subject) for each in violations if each.subject in about}
