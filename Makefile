@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz bench bench-quick bench-growth crash crash-quick mutations
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz properties bench bench-quick bench-growth crash crash-quick mutations
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,12 @@ render: setup ## render every Kubernetes overlay and prove what the manifests pr
 
 fuzz: setup ## verify a million mutated callbacks of both cashier channels; none may pass
 	@$(RUN) -m services.payment.tests.fuzz $(FUZZ)
+
+# The usual run draws a few of the orders of events that this one goes through.
+properties: setup ## thousands of orders of payments, faults and closing (10 to 30 minutes)
+	@SONGHE_TEST_LONG=1 SONGHE_BILL_RUNS=2000 SONGHE_MACHINE_RUNS=2000 SONGHE_TEST_DOUBLE_PAYS=200 $(RUN) -m pytest -q \
+	  services/payment/tests/test_*machine.py services/payment/tests/test_pay_and_close_raced.py \
+	  tests/integration/test_double_pay.py
 
 rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)
 	@deploy/observability/rules.sh
