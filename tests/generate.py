@@ -8,7 +8,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from tests.documents import crash, events, openapi, settings, states
+from tests.documents import channels, crash, events, openapi, settings, states
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folders that hold generated files and nothing else: what is not generated any more is removed.
@@ -23,6 +23,7 @@ def documents(root: Path = ROOT) -> dict[Path, str]:
         **states.documents(root),
         **settings.documents(root),
         **crash.documents(root),
+        **channels.documents(root),
     }
 
 
