@@ -228,8 +228,8 @@ def encode_body(body: Event) -> bytes:
     return _encoder.encode(body)
 
 
-def encode_headers(envelope: Envelope) -> Headers:
-    """CloudEvents 1.0, Kafka protocol binding, binary content mode."""
+def header_pairs(envelope: Envelope) -> list[tuple[str, str]]:
+    """CloudEvents 1.0, Kafka protocol binding, binary content mode; names and values as text."""
     pairs = [
         ("ce_specversion", "1.0"),
         ("ce_id", str(envelope.event_id)),
@@ -246,7 +246,12 @@ def encode_headers(envelope: Envelope) -> Headers:
         pairs.append(("causation_id", str(envelope.causation_id)))
     if envelope.traceparent is not None:
         pairs.append(("traceparent", envelope.traceparent))
-    return tuple((name, value.encode()) for name, value in pairs)
+    return pairs
+
+
+def encode_headers(envelope: Envelope) -> Headers:
+    """The same as they travel in a record."""
+    return tuple((name, value.encode()) for name, value in header_pairs(envelope))
 
 
 def event_type_of(headers: Iterable[tuple[str, bytes]]) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.clock import Clock
-from shared.kernel.events import Envelope, Event, encode_body, encode_headers
+from shared.kernel.events import Envelope, Event, encode_body, header_pairs
 from shared.kernel.ids import event_id, new_id
 
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.
@@ -166,11 +166,10 @@ def outbox_row(envelope: Envelope, body: Event) -> OutboxRow:
     encoded = encode_body(body)
     if len(encoded) > BODY_BYTES_MAX:
         raise ValueError(f"{body.type} has {len(encoded)} bytes, more than {BODY_BYTES_MAX}")
-    headers = [(name, value.decode()) for name, value in encode_headers(envelope)]
     return OutboxRow(
         event_id=envelope.event_id,
         topic=body.topic,
         key=str(body.insured_person_id),
-        headers=msgspec.json.encode(headers).decode(),
+        headers=msgspec.json.encode(header_pairs(envelope)).decode(),
         body=encoded,
     )
