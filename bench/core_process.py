@@ -19,8 +19,8 @@ from services.notifier import main as notifier
 from services.notifier.settings import NotifierSettings
 from services.notifier.settings import WorkerSettings as NotifierWorkerSettings
 from services.payment import main as payment
+from services.payment.adapters.bank_direct_debit_channel import BANK_DIRECT_DEBIT
 from services.payment.adapters.measured_channel import MeasuredDirectChannel
-from services.payment.adapters.sandbox_direct_channel import SANDBOX_DIRECT
 from services.payment.settings import PaymentSettings
 from services.payment.settings import WorkerSettings as PaymentWorkerSettings
 from shared.runtime import commands
@@ -35,7 +35,7 @@ PROFILE_DIR = "SONGHE_CORE_PROFILE_DIR"
 async def _payment_worker(_settings: PaymentSettings) -> int:
     channel = MeasuredDirectChannel(InProcessChannel(_book()))
     return await payment.run_worker(
-        read_settings(PaymentWorkerSettings), channels={SANDBOX_DIRECT.id: channel}, closing=[]
+        read_settings(PaymentWorkerSettings), channels={BANK_DIRECT_DEBIT.id: channel}, closing=[]
     )
 
 

@@ -55,16 +55,16 @@ ORDERS = """
         settled_at)
     SELECT pg_temp.past_id(n, 'order'), pg_temp.past_id(n, 'contribution'),
            pg_temp.past_id(n, 'person'), pg_temp.past_id(n, 'person'), 200000, 'CNY', 'flexible',
-           '310000', '2026-01', 'sandbox-direct', 'SETTLED', 2, now(), now(),
+           '310000', '2026-01', 'bank-direct-debit', 'SETTLED', 2, now(), now(),
            pg_temp.past_id(n, 'thread'), pg_temp.past_id(n, 'requested'), 1, 2,
-           pg_temp.past_id(n, 'attempt'), 'sandbox-direct', 'past' || n, now()
+           pg_temp.past_id(n, 'attempt'), 'bank-direct-debit', 'past' || n, now()
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """
 ATTEMPTS = """
     INSERT INTO payment_attempt (
         id, order_id, channel, amount_fen, status, version, expires_at, created_at, next_call,
         send_count, first_sent_at, trade_no, received_fen, succeeded_at)
-    SELECT pg_temp.past_id(n, 'attempt'), pg_temp.past_id(n, 'order'), 'sandbox-direct', 200000,
+    SELECT pg_temp.past_id(n, 'attempt'), pg_temp.past_id(n, 'order'), 'bank-direct-debit', 200000,
            'SUCCEEDED', 2, now(), now(), 'query', 1, now(), 'past' || n, 200000, now()
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 """

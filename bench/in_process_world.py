@@ -11,7 +11,7 @@ from uuid import UUID
 from bench.book import Book, Charge, Sms
 from services.notifier.application.ports import SmsText
 from services.notifier.domain.deliveries import Answer
-from services.payment.adapters.sandbox_direct_channel import SANDBOX_DIRECT
+from services.payment.adapters.bank_direct_debit_channel import BANK_DIRECT_DEBIT
 from services.payment.application.ports import DueAttempt
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.channel_answer import ChannelAnswer, NotThere, Succeeded
@@ -29,7 +29,7 @@ class InProcessChannel:
 
     @property
     def capabilities(self) -> Capabilities:
-        return SANDBOX_DIRECT
+        return BANK_DIRECT_DEBIT
 
     async def start(self, due: DueAttempt) -> ChannelAnswer:
         attempt = due.attempt

@@ -221,7 +221,6 @@ class Plan:
             self._http("entry"),
         )
         return {
-            "SONGHE_SANDBOX_DIRECT_URL": sandbox,
             "SONGHE_ALIPAY_URL": sandbox,
             "SONGHE_ALIPAY_APP_ID": ALIPAY_APP_ID,
             "SONGHE_ALIPAY_SELLER_ID": ALIPAY_SELLER_ID,
@@ -231,6 +230,9 @@ class Plan:
             "SONGHE_WECHATPAY_MERCHANT_ID": WECHATPAY_MERCHANT_ID,
             "SONGHE_WECHATPAY_KEYS_DIR": str(keys_dir / "wechatpay"),
             "SONGHE_BANK_URL": sandbox,
+            # Nobody waits a day for a demonstration, or until the morning.
+            "SONGHE_BANK_NOTICE_SECONDS": "0",
+            "SONGHE_BANK_HOURS": "00:00-24:00",
             # As in production, a channel's notification comes through the entry.
             "SONGHE_PAYMENT_CALLBACK_BASE_URL": entry,
             "SONGHE_PAYMENT_RETURN_BASE_URL": entry,

@@ -148,7 +148,7 @@ class Service:
             scheme=body.scheme,
             region=body.region,
             period=body.period,
-            channel="sandbox-direct",
+            channel="bank-direct-debit",
             status="REQUESTED",
             version=1,
             expires_at=body.expires_at,
@@ -163,7 +163,7 @@ class Service:
         return self._models.payment_attempt(
             id=attempt_id,
             order_id=body.payment_order_id,
-            channel="sandbox-direct",
+            channel="bank-direct-debit",
             amount_fen=body.amount_fen,
             status="STARTED",
             version=1,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import httpx2
@@ -13,6 +13,10 @@ from services.payment.adapters.api import router
 from services.payment.adapters.api_models import SupportLine
 from services.payment.adapters.api_parts import Parts
 from services.payment.adapters.attempt_loop import AttemptLoop
+from services.payment.adapters.bank_direct_debit_channel import (
+    BANK_DIRECT_DEBIT,
+    BankDirectDebitChannel,
+)
 from services.payment.adapters.channel_http import open_client
 from services.payment.adapters.channel_pace import ChannelPace
 from services.payment.adapters.consumer import build_consumer
@@ -27,10 +31,6 @@ from services.payment.adapters.refused_notifications import (
     delete_old,
 )
 from services.payment.adapters.repositories import transactions_of
-from services.payment.adapters.sandbox_direct_channel import (
-    SANDBOX_DIRECT,
-    SandboxDirectChannel,
-)
 from services.payment.adapters.stream_tickets import StreamTickets, open_redis
 from services.payment.adapters.switch_board import SwitchBoard
 from services.payment.adapters.wechatpay_channel import WECHATPAY
@@ -81,8 +81,19 @@ GAUGES_SECONDS = 15.0
 
 # What is known of each channel, whether or not this process calls it.
 CHANNELS: Mapping[str, Capabilities] = {
-    channel.id: channel for channel in (ALIPAY, WECHATPAY, SANDBOX_DIRECT)
+    channel.id: channel for channel in (ALIPAY, WECHATPAY, BANK_DIRECT_DEBIT)
 }
+
+
+def known_channels(settings: PaymentSettings) -> dict[str, Capabilities]:
+    """Every channel, and what the settings say of the one that our own server starts."""
+    bank = replace(
+        BANK_DIRECT_DEBIT,
+        usable=settings.bank_url is not None,
+        debit_window=settings.debit_window,
+    )
+    return {**CHANNELS, bank.id: bank}
+
 
 Closing = list[Callable[[], Awaitable[None]]]
 
@@ -109,7 +120,8 @@ def compose_api(
     """HTTP over the channels that this process can call."""
     redis = open_redis(settings.redis_url.get_secret_value())
     transactions = transactions_of(database)
-    known = {**CHANNELS, **{id: channel.capabilities for id, channel in channels.items()}}
+    called = {id: channel.capabilities for id, channel in channels.items()}
+    known = {**known_channels(settings), **called}
     streams = OrderStreams(partial(read_changed, database), _stream_limits(settings))
     switches = SwitchBoard(database, list(known))
     declare_refusals(channels)
@@ -215,15 +227,19 @@ def compose_loops(
 async def worker(settings: PaymentSettings) -> int:
     """Hears billing, asks the channels, and sends what payment tells."""
     settings = read_settings(WorkerSettings)
-    client = _open_client(settings)
-    pace = ChannelPace()
-    cashiers, closing = _open_cashiers(settings, pace, SystemClock())
-    direct = SandboxDirectChannel(client, url=settings.sandbox_direct_url)
-    return await run_worker(
-        settings,
-        channels={SANDBOX_DIRECT.id: MeasuredDirectChannel(direct, pace), **cashiers},
-        closing=[client.aclose, *closing],
-    )
+    clock, pace = SystemClock(), ChannelPace()
+    channels, closing = _open_cashiers(settings, pace, clock)
+    if settings.bank_url is not None:
+        client = _open_client(settings)
+        bank = BankDirectDebitChannel(
+            client,
+            url=settings.bank_url,
+            clock=clock,
+            capabilities=known_channels(settings)[BANK_DIRECT_DEBIT.id],
+        )
+        channels[BANK_DIRECT_DEBIT.id] = MeasuredDirectChannel(bank, pace)
+        closing.append(client.aclose)
+    return await run_worker(settings, channels=channels, closing=closing)
 
 
 async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: Closing) -> int:
@@ -265,7 +281,9 @@ def consumer(settings: PaymentSettings) -> Consumer:
         raise SettingsError(f"{variable('payment_default_channel')} must be one of {known}.")
     clock = SystemClock()
     opener = OrderOpener(
-        channels=CHANNELS, default_channel=settings.payment_default_channel, clock=clock
+        channels=known_channels(settings),
+        default_channel=settings.payment_default_channel,
+        clock=clock,
     )
     return build_consumer(opener=opener, clock=clock)
 

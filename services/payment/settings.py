@@ -1,13 +1,15 @@
-"""Settings of payment; only the API knows Redis and identity, only the worker direct channels."""
+"""Settings of payment; only the API knows Redis and identity, only the worker debits accounts."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.payment.application.run_attempts import Limits
+from services.payment.domain.debit_window import DebitWindow, debit_window
 from shared.runtime.settings import HttpUrl, ProxiedSettings, RedisUrl, ServiceSettings, variable
 
 REACHED_OVER_THE_INTERNET = (
@@ -21,13 +23,35 @@ ALIPAY_TEST_DOMAIN = ".alipaydev.com"
 ShortName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
+def _hours(value: str) -> str:
+    debit_window(notice=timedelta(0), hours=value)
+    return value
+
+
 class PaymentSettings(ServiceSettings):
     """What every process and command needs."""
 
     # Takes the orders that name no channel; `chosen-by-payer` waits for the payer's choice.
     payment_default_channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] = (
-        "sandbox-direct"
+        "bank-direct-debit"
     )
+    # Where the bank takes direct debits, without `/bank/v1`; no address, no channel.
+    bank_url: HttpUrl | None = None
+    # How long before a debit its payer must have been told, by the contract with the bank.
+    bank_notice_seconds: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
+    # When accounts may be debited, in China's time; `00:00-24:00` is all day.
+    bank_hours: Annotated[str, AfterValidator(_hours)] = "08:00-20:00"
+
+    @property
+    def debit_window(self) -> DebitWindow:
+        return debit_window(
+            notice=timedelta(seconds=self.bank_notice_seconds), hours=self.bank_hours
+        )
+
+    def production_faults(self) -> Iterable[str]:
+        yield from super().production_faults()
+        if self.bank_url is not None:
+            yield from _address_faults(variable("bank_url"), urlsplit(self.bank_url))
 
 
 class ChannelSettings(PaymentSettings):
@@ -112,12 +136,4 @@ class ApiSettings(CashierSettings, ProxiedSettings):
 
 
 class WorkerSettings(CashierSettings):
-    """What only the worker needs."""
-
-    https_in_production: ClassVar[tuple[str, ...]] = ("sandbox_direct_url",)
-
-    sandbox_direct_url: HttpUrl
-
-    def production_faults(self) -> Iterable[str]:
-        yield from super().production_faults()
-        yield f"{variable('sandbox_direct_url')} must not be used in production: it moves no money."
+    """The worker calls every channel."""

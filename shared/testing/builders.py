@@ -182,5 +182,5 @@ def _common_fields() -> dict[str, UUID | int | str]:
         "scheme": "flexible",
         "region": "310000",
         "period": "2026-11",
-        "channel": "sandbox-direct",
+        "channel": "bank-direct-debit",
     }

@@ -47,7 +47,6 @@ PURPOSES = {
     "contact_cache_key_file": "For keeping contacts encrypted in Redis",
     "billing_ask_cap_seconds": "The longest pause between two questions",
     "billing_order_lifetime_seconds": "An order that is not paid by then expires at the channel",
-    "sandbox_direct_url": "The channel `sandbox-direct`",
 }
 KINDS = (
     (runtime.DatabaseUrl, "`postgresql+asyncpg://…` or `postgresql+psycopg://…`"),

@@ -23,7 +23,7 @@ async def test_an_outcome_hidden_from_billing_is_asked_for_and_arrives(
     person = people.somebody()
     contribution = await person.assess()
     # Slow enough that billing can be stopped between the request and its outcome.
-    await sandbox.fault("direct", "slow", delay_ms=3000, count=1)
+    await sandbox.fault("bank", "slow", delay_ms=3000, count=1)
     order = await person.pay(contribution["id"])
     await _until_sent(stack, "billing")
     stack.stop("billing-worker")

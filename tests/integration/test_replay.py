@@ -23,7 +23,7 @@ async def finished_sagas(stack: Stack, people: People, sandbox: Sandbox) -> list
     for person, fault in zip(persons, (None, "decline", "timeout_after_booking"), strict=True):
         contribution = await person.assess()
         if fault is not None:
-            await sandbox.fault("direct", fault, count=1)
+            await sandbox.fault("bank", fault, count=1)
         await person.pay(contribution["id"])
         if fault == "decline":
             await person.until_status(contribution["id"], "assessed")

@@ -13,7 +13,7 @@ async def test_a_charge_that_times_out_is_never_failed_and_charged_once(
     person = people.somebody()
     contribution = await person.assess()
     before = await sandbox.book()
-    await sandbox.fault("direct", "timeout_after_booking", count=1)
+    await sandbox.fault("bank", "timeout_after_booking", count=1)
 
     order = await person.pay(contribution["id"])
     seen: set[str] = set()
@@ -41,7 +41,7 @@ async def test_while_unknown_the_person_is_told_not_to_pay_again(
 ) -> None:
     person = people.somebody()
     contribution = await person.assess()
-    await sandbox.fault("direct", "timeout_before_booking", count=1)
+    await sandbox.fault("bank", "timeout_before_booking", count=1)
 
     order = await person.pay(contribution["id"])
 
@@ -61,7 +61,7 @@ async def test_while_unknown_the_person_is_told_not_to_pay_again(
 async def test_a_declined_charge_leaves_the_bill_payable(people: People, sandbox: Sandbox) -> None:
     person = people.somebody()
     contribution = await person.assess()
-    await sandbox.fault("direct", "decline", count=1)
+    await sandbox.fault("bank", "decline", count=1)
 
     first = await person.pay(contribution["id"])
 

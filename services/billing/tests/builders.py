@@ -63,7 +63,7 @@ def payment_request(of: Contribution, **fields: Any) -> PaymentRequest:
         "contribution_id": of.id,
         "insured_person_id": of.insured_person_id,
         "payer_id": of.insured_person_id,
-        "channel": "sandbox-direct",
+        "channel": "bank-direct-debit",
         "amount": of.amount,
         "currency": of.currency,
         "scheme": of.scheme,

@@ -60,7 +60,7 @@ class Billing:
         self,
         contribution: Contribution,
         *,
-        channel: str | None = "sandbox-direct",
+        channel: str | None = "bank-direct-debit",
         payer_id: UUID | None = None,
         now: datetime = NOW,
     ) -> PaymentRequest:

@@ -103,7 +103,7 @@ async def test_payment_opens_one_order_and_tells_payment(billing: Billing) -> No
     assert (told.envelope.subject, told.envelope.sequence) == (request.payment_order_id, 1)
     assert told.envelope.correlation_id == request.correlation_id
     assert told.body.expires_at == NOW + ORDER_LIFETIME
-    assert (told.body.amount_fen, told.body.channel) == (AMOUNT.fen, "sandbox-direct")
+    assert (told.body.amount_fen, told.body.channel) == (AMOUNT.fen, "bank-direct-debit")
 
 
 async def test_fifty_parallel_requests_make_one_open_order(billing: Billing) -> None:
@@ -115,7 +115,7 @@ async def test_fifty_parallel_requests_make_one_open_order(billing: Billing) -> 
     assert len(await billing.told(contribution.insured_person_id)) == 2
 
 
-@pytest.mark.parametrize("channel", ["sandbox-direct", None])
+@pytest.mark.parametrize("channel", ["bank-direct-debit", None])
 async def test_same_channel_or_none_gets_the_open_order(
     billing: Billing, channel: str | None
 ) -> None:

@@ -65,7 +65,7 @@ class Parts:
         return {
             id: channel
             for id, channel in self.channels.items()
-            if channel.kind is ChannelKind.DIRECT or id in self.calls.channels
+            if (channel.kind is ChannelKind.DIRECT and channel.usable) or id in self.calls.channels
         }
 
     @property

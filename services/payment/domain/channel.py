@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from services.payment.domain.debit_window import DebitWindow
 from shared.kernel.money import Money
 
 
@@ -54,7 +55,8 @@ class Capabilities:
     `idempotency_window`: how long after the first send the same attempt id surely cannot
     charge twice; we never send again later than that. `shortest_expiry`: an attempt with less
     time than this is not started. `refund_window`: how long after a payment money can go back
-    through the channel; None where it cannot. `has_bill`: whether the channel tells, a day
+    through the channel; None where it cannot. `debit_window`: when an account may be debited;
+    None where that may be at any time. `has_bill`: whether the channel tells, a day
     later, what it received.
     """
 
@@ -68,6 +70,7 @@ class Capabilities:
     methods: tuple[Method, ...] = ()
     shortest_expiry: timedelta = SHORTEST_EXPIRY
     refund_window: timedelta | None = None
+    debit_window: DebitWindow | None = None
     has_bill: bool = False
 
     def takes(self, amount: Money) -> bool:

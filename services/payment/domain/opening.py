@@ -1,6 +1,6 @@
 """Opening an order: its first state, and whether an attempt starts by itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -53,7 +53,12 @@ def open_order(
         return Opening(payment_order.fail(order, FailureReason.CHANNEL_UNAVAILABLE), None)
     if channel.kind is not ChannelKind.DIRECT:
         return Opening(order, None)
-    return Opening(order, first_attempt(order, attempt_id=attempt_id, now=now))
+    due_at = channel.debit_window.first_at(now) if channel.debit_window else now
+    if due_at >= request.expires_at:
+        # Nobody may be debited before the order is over.
+        return Opening(payment_order.fail(order, FailureReason.CHANNEL_UNAVAILABLE), None)
+    attempt = first_attempt(order, attempt_id=attempt_id, now=now)
+    return Opening(order, replace(attempt, due_at=due_at))
 
 
 def first_attempt(order: PaymentOrder, *, attempt_id: UUID, now: datetime) -> PaymentAttempt:

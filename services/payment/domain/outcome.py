@@ -210,7 +210,7 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
     if asking.asked_at >= attempt.expires_at + NOT_THERE_MARGIN:
         return _not_there_after_expiry(order, attempt, asking)
     if _may_send_again(order, attempt, asking):
-        again_at = send_again_at(send_count=attempt.send_count, now=asking.now)
+        again_at = _send_again_at(attempt, asking)
         return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
     if asking.is_cashier:
         return Outcome(order, _not_opened_yet(attempt, asking))
@@ -230,6 +230,12 @@ def _not_opened_yet(attempt: PaymentAttempt, asking: Asking) -> PaymentAttempt:
 def _wait_for_margin(attempt: PaymentAttempt, asking: Asking) -> datetime:
     wait_until = min(_query_at(attempt, asking), attempt.expires_at + NOT_THERE_MARGIN)
     return max(wait_until, asking.now)
+
+
+def _send_again_at(attempt: PaymentAttempt, asking: Asking) -> datetime:
+    again_at = send_again_at(send_count=attempt.send_count, now=asking.now)
+    window = asking.channel.debit_window if asking.channel else None
+    return window.allowed_at(again_at) if window else again_at
 
 
 def _may_send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> bool:

@@ -119,6 +119,15 @@ class PaymentAttempt:
         """Charged by us, without a cashier and its payer."""
         return self.method is None
 
+    def waits_for_debit(self, now: datetime) -> bool:
+        """Announced, and not sent before its time."""
+        return self.send_count == 0 and self.due_at is not None and self.due_at > now
+
+    @property
+    def debited_since(self) -> datetime:
+        """Since when the channel's answer is awaited."""
+        return max(self.created_at, self.first_sent_at or self.created_at)
+
     def is_asked_since(self, instant: datetime) -> bool:
         """Whether the payer came back after this instant and wanted to know."""
         return self.asked_at is not None and self.asked_at > instant

@@ -27,6 +27,7 @@ class Situation(StrEnum):
     WAITING_AFTER_DECLINE = "waiting_after_decline"
     CLOSING_ATTEMPT = "closing_attempt"
     CLOSING_ORDER = "closing_order"
+    DEBIT_ANNOUNCED = "debit_announced"
     ASKING_CHANNEL = "asking_channel"
     UNKNOWN = "unknown"
     UNKNOWN_STILL = "unknown_still"
@@ -88,8 +89,12 @@ def _while_requested(
     if unknown is not None and unknown.unknown_since is not None:
         return _unknown(unknown, since=unknown.unknown_since, now=now)
     started = _newest(a for a in attempts if a.status is AttemptStatus.STARTED and a.is_direct)
+    if started is not None and started.due_at is not None and started.waits_for_debit(now):
+        return Standing(
+            situation=Situation.DEBIT_ANNOUNCED, attempt=started, next_update_by=started.due_at
+        )
     if started is not None:
-        return _asking(started, since=started.created_at, now=now)
+        return _asking(started, since=started.debited_since, now=now)
     asked = _newest(a for a in attempts if a.is_open and a.is_asked_since(now - ASKING_LIMIT))
     if asked is not None and asked.asked_at is not None:
         return _asking(asked, since=asked.asked_at, now=now)

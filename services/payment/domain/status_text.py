@@ -167,6 +167,19 @@ TEXTS: dict[Situation, Text] = {
         ),
         can_pay=True,
     ),
+    Situation.DEBIT_ANNOUNCED: Text(
+        zh=Words(
+            "{promise} 从银行扣款",
+            "现在还没有扣钱。到时从您签约的银行账户扣 {amount} 元，请保证余额够。",
+            "到时自动扣款，这个页面可以关掉。",
+        ),
+        en=Words(
+            "Your bank account is debited at {promise}",
+            "Nothing is charged yet. {amount} yuan will be taken from the account you agreed on;"
+            " please keep enough in it.",
+            "It happens by itself. You can close this page.",
+        ),
+    ),
     Situation.ASKING_CHANNEL: Text(
         zh=Words(
             "正在向{channel}查结果",

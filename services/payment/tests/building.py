@@ -23,9 +23,9 @@ from shared.testing.builders import SOME_TIME
 AMOUNT = Money(150_920)
 EXPIRES_AT = SOME_TIME + timedelta(minutes=30)
 BANK = Capabilities(
-    id="sandbox-direct",
+    id="bank-direct-debit",
     kind=ChannelKind.DIRECT,
-    name=ChannelName(zh="测试银行", en="Test Bank"),
+    name=ChannelName(zh="银行代扣", en="Bank direct debit"),
     idempotency_window=timedelta(hours=24),
     minimum=Money(1),
     maximum=Money(10_000_000_000),

@@ -7,13 +7,14 @@ import pytest
 import pytest_asyncio
 
 from sandbox.tests.running import RunningSandbox, running_sandbox
+from services.payment.adapters.bank_direct_debit_channel import BankDirectDebitChannel
 from services.payment.adapters.channel_http import open_client
-from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel
 from services.payment.tests.building import CASHIER, OTHER_CASHIER
 from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.running_payment import Payment, running_payment
 from services.payment.tests.world import World, some_clock
+from shared.kernel.clock import SystemClock
 from shared.runtime.database import Database, open_database
 
 # A call that hangs in a test costs this much.
@@ -86,14 +87,16 @@ async def sandbox(payment_sandbox: RunningSandbox) -> httpx2.AsyncClient:
 
 
 @pytest_asyncio.fixture
-async def sandbox_channel(sandbox: httpx2.AsyncClient) -> AsyncIterator[SandboxDirectChannel]:
+async def sandbox_channel(sandbox: httpx2.AsyncClient) -> AsyncIterator[BankDirectDebitChannel]:
     """Our adapter, speaking to the real sandbox."""
     async with open_client(call_timeout_seconds=CALL_TIMEOUT_SECONDS, connections=20) as client:
-        yield SandboxDirectChannel(client, url=str(sandbox.base_url))
+        yield BankDirectDebitChannel(client, url=str(sandbox.base_url), clock=SystemClock())
 
 
 @pytest_asyncio.fixture
-async def sandbox_world(payment_database: Database, sandbox_channel: SandboxDirectChannel) -> World:
+async def sandbox_world(
+    payment_database: Database, sandbox_channel: BankDirectDebitChannel
+) -> World:
     """Payment with an empty database that speaks to the real sandbox."""
     world = World(database=payment_database, channel=sandbox_channel, clock=some_clock())
     await world.empty()

@@ -161,6 +161,7 @@ async def running_payment(
         kafka_bootstrap_servers="127.0.0.1:9",
         redis_url=SecretStr(redis_url),
         identity_url="http://127.0.0.1:9",
+        bank_url="http://127.0.0.1:9",
         **changes,
     )
     pace = ChannelPace()

@@ -22,13 +22,13 @@ async def test_the_payer_reads_an_order_from_requested_to_settled(payment: Payme
     assert open_order["status"] == "requested"
     assert open_order["amount_fen"] == 150_920
     assert open_order["currency"] == "CNY"
-    assert open_order["channel"] == "sandbox-direct"
+    assert open_order["channel"] == "bank-direct-debit"
     assert open_order["reason"] is None
     assert open_order["settled_at"] is None
     assert open_order["version"] == 1
     assert [attempt["status"] for attempt in open_order["attempts"]] == ["started"]
     assert set(open_order["attempts"][0]) == {"id", "channel", "status", "started_at"}
-    assert open_order["status_for_person"]["headline"] == "正在向测试银行查结果"
+    assert open_order["status_for_person"]["headline"] == "正在向银行代扣查结果"
     assert settled["status"] == "settled"
     assert settled["version"] == 2
     assert settled["settled_at"] is not None
@@ -95,7 +95,7 @@ async def test_a_failed_order_gives_its_reason_and_a_way_on(
 
     assert (order["status"], order["reason"]) == ("failed", "insufficient_funds")
     assert order["status_for_person"]["headline"] == "这次没付成，没有扣款"
-    assert "测试银行说：余额不足" in order["status_for_person"]["explanation"]
+    assert "银行代扣说：余额不足" in order["status_for_person"]["explanation"]
     assert order["status_for_person"]["can_retry"] is True
 
 

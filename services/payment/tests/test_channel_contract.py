@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from services.payment.adapters.sandbox_direct_channel import SandboxDirectChannel
+from services.payment.adapters.bank_direct_debit_channel import BankDirectDebitChannel
 from services.payment.application.ports import DirectChannel, DueAttempt
 from services.payment.domain.channel_answer import Declined, NotThere, Succeeded, Unknown
 from services.payment.domain.channel_answer import UnknownCause as Cause
@@ -36,7 +36,7 @@ class Subject:
 async def subject(
     request: pytest.FixtureRequest,
     sandbox: httpx2.AsyncClient,
-    sandbox_channel: SandboxDirectChannel,
+    sandbox_channel: BankDirectDebitChannel,
 ) -> Subject:
     if request.param == "fake":
         return _fake()
@@ -55,9 +55,9 @@ def _fake() -> Subject:
     return Subject(fake, inject, charge_count)
 
 
-def _sandbox(client: httpx2.AsyncClient, channel: SandboxDirectChannel) -> Subject:
+def _sandbox(client: httpx2.AsyncClient, channel: BankDirectDebitChannel) -> Subject:
     async def inject(kind: str, on: Call = Call.START) -> None:
-        fault = {"target": "direct", "kind": kind, "on": ON[on], "count": 1}
+        fault = {"target": "bank", "kind": kind, "on": ON[on], "count": 1}
         (await client.post("/sandbox/v1/faults", json=fault)).raise_for_status()
 
     async def charge_count() -> int:

@@ -238,7 +238,7 @@ async def test_a_verifier_that_breaks_is_a_refusal_and_never_a_500(
 
 
 async def test_a_channel_that_does_not_notify_here_is_404(payment: Payment) -> None:
-    for channel in ("nobody", "sandbox-direct"):
+    for channel in ("nobody", "bank-direct-debit"):
         answer = await payment.notify(channel, RawNotification({}, b"{}"))
 
         assert answer.status_code == 404

@@ -47,7 +47,7 @@ async def test_a_request_after_its_expiry_fails_without_an_attempt(world: World)
 async def test_a_request_without_a_channel_takes_the_default_one(world: World) -> None:
     order_id = await world.open(channel=None)
 
-    assert (await world.order(order_id))["channel"] == "sandbox-direct"
+    assert (await world.order(order_id))["channel"] == "bank-direct-debit"
 
 
 async def test_a_request_for_a_channel_that_nobody_runs_fails_at_once(world: World) -> None:

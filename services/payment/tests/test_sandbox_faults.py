@@ -11,7 +11,7 @@ ORDERS = 3
 
 
 async def inject(sandbox: httpx2.AsyncClient, kind: str, **changes: Any) -> None:
-    fault = {"target": "direct", "kind": kind, "count": ORDERS} | changes
+    fault = {"target": "bank", "kind": kind, "count": ORDERS} | changes
     (await sandbox.post("/sandbox/v1/faults", json=fault)).raise_for_status()
 
 

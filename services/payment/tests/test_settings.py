@@ -12,7 +12,7 @@ WORKER = {
     "SONGHE_DATABASE_URL": "postgresql+asyncpg://songhe_payment@127.0.0.1:9/songhe_payment",
     "SONGHE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
     "SONGHE_METRICS_PORT": "0",
-    "SONGHE_SANDBOX_DIRECT_URL": "http://127.0.0.1:9",
+    "SONGHE_BANK_URL": "http://127.0.0.1:9",
 }
 API = WORKER | {
     "SONGHE_HTTP_PORT": "0",
@@ -37,7 +37,6 @@ def ended(command: str, environment: dict[str, str]) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("command", "missing"),
     [
-        ("worker", "SONGHE_SANDBOX_DIRECT_URL"),
         ("worker", "SONGHE_DATABASE_URL"),
         ("api", "SONGHE_REDIS_URL"),
         ("api", "SONGHE_IDENTITY_URL"),
@@ -57,7 +56,9 @@ def test_a_missing_setting_is_named(command: str, missing: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SONGHE_SANDBOX_DIRECT_URL", "not an address"),
+        ("SONGHE_BANK_URL", "not an address"),
+        ("SONGHE_BANK_HOURS", "20:00-08:00"),
+        ("SONGHE_BANK_NOTICE_SECONDS", "-1"),
         ("SONGHE_PAYMENT_CONCURRENT_CALLS", "0"),
         ("SONGHE_PAYMENT_LEASE_SECONDS", "10"),
         ("SONGHE_PAYMENT_DEFAULT_CHANNEL", "carrier-pigeon"),
@@ -77,4 +78,4 @@ def test_the_sandbox_is_refused_in_production() -> None:
     code, sentence = ended("worker", WORKER | production)
 
     assert code == 2
-    assert "SONGHE_SANDBOX_DIRECT_URL" in sentence
+    assert "SONGHE_BANK_URL" in sentence

@@ -247,7 +247,7 @@ async def test_nobody_begins_at_a_cashier_while_a_direct_charge_is_under_way(
     ("wish", "status", "code"),
     [
         ({"channel": "nobody"}, 422, "channel_unknown"),
-        ({"channel": "sandbox-direct"}, 422, "channel_starts_itself"),
+        ({"channel": "bank-direct-debit"}, 422, "channel_starts_itself"),
         ({"method": "telex"}, 422, "method_unknown"),
         ({"method": "mini"}, 422, "openid_missing"),
         ({"unknown": 1}, 422, "invalid_request"),

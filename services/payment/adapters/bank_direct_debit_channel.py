@@ -1,4 +1,4 @@
-"""The sandbox's direct channel over HTTP: our server charges, the answer comes at once.
+"""Bank direct debit over HTTP: our server debits, after notice and by day.
 
 Idempotent by attempt number for ever. Whatever is not exactly a known answer about exactly this
 attempt is `Unknown`: the channel is asked again, and nothing is concluded.
@@ -23,22 +23,22 @@ from services.payment.domain.channel_answer import (
     UnknownCause,
 )
 from services.payment.domain.failure_reason import FailureReason
-from shared.kernel.clock import to_rfc3339
+from shared.kernel.clock import Clock, to_rfc3339
 from shared.kernel.money import CURRENCY, Money
 
 log = logging.getLogger(__name__)
 
-SANDBOX_DIRECT = Capabilities(
-    id="sandbox-direct",
+BANK_DIRECT_DEBIT = Capabilities(
+    id="bank-direct-debit",
     kind=ChannelKind.DIRECT,
-    name=ChannelName(zh="测试银行", en="Test Bank"),
-    # The sandbox never forgets an attempt; a day is longer than any order lives.
+    name=ChannelName(zh="银行代扣", en="Bank direct debit"),
+    # The bank never forgets an attempt; a day is longer than a send is tried again.
     idempotency_window=timedelta(hours=24),
     minimum=Money(1),
     maximum=Money(10_000_000_000),
 )
-CHARGES = "/direct/v1/charges"
-# A charge has some 200 bytes; a larger answer is not one.
+DEBITS = "/bank/v1/debits"
+# A debit has some 200 bytes; a larger answer is not one.
 ANSWER_BYTES_MAX = 16 * 1024
 DESCRIPTION = "基本养老保险 {period}"
 
@@ -51,7 +51,7 @@ REASONS = {
 }
 
 
-class _Charge(msgspec.Struct, frozen=True):
+class _Debit(msgspec.Struct, frozen=True):
     """The channel's answer about one attempt, as it is on the wire."""
 
     attempt_id: str
@@ -66,21 +66,34 @@ class _Problem(msgspec.Struct, frozen=True):
     code: str
 
 
-_decode_charge = msgspec.json.Decoder(_Charge).decode
+_decode_debit = msgspec.json.Decoder(_Debit).decode
 _decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
-class SandboxDirectChannel:
-    """Speaks to one sandbox through a client that the composition root owns and closes."""
+class BankDirectDebitChannel:
+    """Speaks to one bank through a client that the composition root owns and closes.
 
-    capabilities = SANDBOX_DIRECT
+    Outside of the hours of debits nothing is sent, however late a send is tried again.
+    """
 
-    def __init__(self, client: httpx2.AsyncClient, *, url: str) -> None:
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        *,
+        url: str,
+        clock: Clock,
+        capabilities: Capabilities = BANK_DIRECT_DEBIT,
+    ) -> None:
+        self.capabilities = capabilities
         self._client = client
-        self._charges = url.rstrip("/") + CHARGES
+        self._clock = clock
+        self._debits = url.rstrip("/") + DEBITS
 
     async def start(self, due: DueAttempt) -> ChannelAnswer:
         attempt = due.attempt
+        window, now = self.capabilities.debit_window, self._clock.now()
+        if window is not None and window.allowed_at(now) > now:
+            return NotThere()
         body = {
             "attempt_id": attempt.number,
             "amount_fen": attempt.amount.fen,
@@ -89,11 +102,11 @@ class SandboxDirectChannel:
             "description": DESCRIPTION.format(period=due.period),
             "expires_at": to_rfc3339(attempt.expires_at),
         }
-        return await self._ask("POST", self._charges, attempt.number, body)
+        return await self._ask("POST", self._debits, attempt.number, body)
 
     async def query(self, due: DueAttempt) -> ChannelAnswer:
         number = due.attempt.number
-        return await self._ask("GET", f"{self._charges}/{number}", number, None)
+        return await self._ask("GET", f"{self._debits}/{number}", number, None)
 
     async def _ask(
         self, method: str, url: str, number: str, body: dict[str, object] | None
@@ -125,11 +138,11 @@ async def _read(response: httpx2.Response) -> bytes | None:
 def _read_answer(method: str, status: int, content: bytes, number: str) -> ChannelAnswer:
     try:
         if status == 200:
-            return _outcome(_decode_charge(content), number)
+            return _outcome(_decode_debit(content), number)
         if (
             status == 404
             and method == "GET"
-            and _decode_problem(content).code == ("charge_not_found")
+            and _decode_problem(content).code == ("debit_not_found")
         ):
             return NotThere()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -137,15 +150,15 @@ def _read_answer(method: str, status: int, content: bytes, number: str) -> Chann
     return _nonsense(status, number)
 
 
-def _outcome(charge: _Charge, number: str) -> ChannelAnswer:
-    if charge.attempt_id != number:
+def _outcome(debit: _Debit, number: str) -> ChannelAnswer:
+    if debit.attempt_id != number:
         return _nonsense(200, number)
-    match charge.status:
+    match debit.status:
         case "succeeded":
-            return Succeeded(charge.trade_no, Money(charge.amount_fen), charge.charged_at)
+            return Succeeded(debit.trade_no, Money(debit.amount_fen), debit.charged_at)
         case "declined":
-            return Declined(REASONS.get(charge.reason or "", FailureReason.REJECTED))
-        case "processing":
+            return Declined(REASONS.get(debit.reason or "", FailureReason.REJECTED))
+        case "accepted" | "processing":
             return AwaitingPayer()
     return _nonsense(200, number)
 
@@ -153,6 +166,6 @@ def _outcome(charge: _Charge, number: str) -> ChannelAnswer:
 def _nonsense(status: int, number: str) -> Unknown:
     """Nothing of the answer itself is logged: a stranger wrote it."""
     log.error(
-        "channel_nonsense: %s answered %s about attempt %s", SANDBOX_DIRECT.id, status, number
+        "channel_nonsense: %s answered %s about attempt %s", BANK_DIRECT_DEBIT.id, status, number
     )
     return Unknown(UnknownCause.NONSENSE)

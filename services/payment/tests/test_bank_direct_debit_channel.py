@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
-from services.payment.adapters.sandbox_direct_channel import (
+from services.payment.adapters.bank_direct_debit_channel import (
     ANSWER_BYTES_MAX,
-    SandboxDirectChannel,
+    BANK_DIRECT_DEBIT,
+    BankDirectDebitChannel,
 )
 from services.payment.application.ports import DueAttempt
 from services.payment.domain.channel_answer import (
@@ -22,10 +24,12 @@ from services.payment.domain.channel_answer import (
     Unknown,
     UnknownCause,
 )
+from services.payment.domain.debit_window import debit_window
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.opening import first_attempt
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.building import AMOUNT, an_order
+from shared.kernel.clock import SHANGHAI, FixedClock, SystemClock
 from shared.kernel.ids import new_id
 
 NONSENSE = Unknown(UnknownCause.NONSENSE)
@@ -50,7 +54,7 @@ async def answer_to(
     handler: Callable[[httpx2.Request], httpx2.Response], call: Call = Call.START
 ) -> ChannelAnswer:
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(handler)) as client:
-        channel = SandboxDirectChannel(client, url="http://channel.test/")
+        channel = BankDirectDebitChannel(client, url="http://channel.test/", clock=SystemClock())
         return await (channel.start(DUE) if call is Call.START else channel.query(DUE))
 
 
@@ -79,8 +83,31 @@ async def test_every_decline_has_a_reason_of_ours(
     assert await told(200, a_charge(status="declined", reason=reason)) == Declined(expected)
 
 
-async def test_processing_waits() -> None:
-    assert await told(200, a_charge(status="processing")) == AwaitingPayer()
+@pytest.mark.parametrize("status", ["accepted", "processing"])
+async def test_what_the_bank_has_not_decided_waits(status: str) -> None:
+    assert await told(200, a_charge(status=status)) == AwaitingPayer()
+
+
+async def test_nothing_is_sent_outside_of_the_hours_of_debits() -> None:
+    noon = datetime(2026, 11, 24, 12, tzinfo=SHANGHAI)
+    by_night = debit_window(notice=timedelta(0), hours="20:00-24:00")
+    sent: list[httpx2.Request] = []
+
+    def bank(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(200, content=a_charge())
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(bank)) as client:
+        channel = BankDirectDebitChannel(
+            client,
+            url="http://channel.test/",
+            clock=FixedClock(noon),
+            capabilities=replace(BANK_DIRECT_DEBIT, debit_window=by_night),
+        )
+        answer = await channel.start(DUE)
+
+    assert answer == NotThere()
+    assert sent == []
 
 
 @pytest.mark.parametrize("call", [Call.START, Call.QUERY])
@@ -129,7 +156,7 @@ async def test_errors_of_the_channel_are_unknown(status: int) -> None:
 
 
 async def test_not_there_needs_the_channels_own_word() -> None:
-    own_word = json.dumps({"code": "charge_not_found", "status": 404}).encode()
+    own_word = json.dumps({"code": "debit_not_found", "status": 404}).encode()
 
     assert await told(404, own_word, Call.QUERY) == NotThere()
     assert await told(404, own_word, Call.START) == NONSENSE
