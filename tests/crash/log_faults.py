@@ -3,7 +3,6 @@ does so first; then the operator sends the range again, and everything is judged
 
 import struct
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,14 +10,15 @@ import psycopg
 
 from shared.testing.checker import check_unchanged, until_at_rest
 from shared.testing.checker.log_reader import log_bounds
-from shared.testing.checker.rest import under_way
+from shared.testing.checker.rest import behind, under_way
 from shared.testing.checker.world_reader import CONSUMERS
 from shared.testing.state_hash import state_hashes
 from tests.crash.run import DEADLINE_SECONDS, Field, Scenario, Void
 
 SKIPPED_EVENTS = 500
-# So long the workers are away: what is requested meanwhile is what gets skipped or cut off.
+# So long the workers are away: what is requested meanwhile is what gets cut off.
 AWAY_SECONDS = 6.0
+WAITING_SECONDS = 60.0
 WORKERS = ("billing-worker", "payment-worker", "notifier-worker")
 REPLAY_SECONDS = 120.0
 CUT_TOPIC = "billing.contributions"
@@ -44,17 +44,22 @@ def replay_everything(field: Field) -> None:
 
 
 def skip_events(field: Field) -> None:
-    """Workers are away for a moment; then each one's positions stand 500 events further."""
+    """One after the other is away while the others tell; then it goes on 500 events further."""
     stack = field.stack
-    _stop_workers(field)
-    time.sleep(AWAY_SECONDS)
-    _relay_only(field)
-    for service, topics in CONSUMERS.items():
-        skipped = _skip(stack.databases[service], service, topics, _ends(field, topics))
-        field.notes.append(f"{service} skips {skipped} events")
-        if skipped < SKIPPED_EVENTS:
-            raise Void(f"{service} had only {skipped} events to skip")
-    _start_workers(field)
+    for name in ("notifier-worker", "payment-worker"):
+        stack.stop(name)
+    # Twice as much again as is skipped, so that payment still has something to tell billing.
+    _until_waiting(field, "payment", 3 * SKIPPED_EVENTS)
+    stack.stop("billing-worker")
+    _skip(field, "payment")
+    stack.start("payment-worker")
+    _until_waiting(field, "billing", SKIPPED_EVENTS + SKIPPED_EVENTS // 2)
+    stack.stop("payment-worker")
+    _skip(field, "billing")
+    _skip(field, "notifier")
+    for name in WORKERS:
+        stack.launch(name)
+    _wait_until_ready(field)
 
 
 def cut_tail(field: Field) -> None:
@@ -64,7 +69,7 @@ def cut_tail(field: Field) -> None:
         stack.stop(name)
     time.sleep(AWAY_SECONDS)
     _until_sent(field, "billing")
-    before = sum(end for _, end in log_bounds(stack.kafka, CUT_TOPIC).values())
+    before = _end_of(field, CUT_TOPIC)
     stack.stack.stop("kafka")
     data = stack.stack.state_dir / "kafka" / "data"
     folders = sorted(data.glob(f"{CUT_TOPIC}-*"))
@@ -72,7 +77,7 @@ def cut_tail(field: Field) -> None:
         cut_last_batches(folder, CUT_BATCHES)
     (data / ".kafka_cleanshutdown").unlink(missing_ok=True)
     stack.stack.start("kafka")
-    lost = before - sum(end for _, end in log_bounds(stack.kafka, CUT_TOPIC).values())
+    lost = before - _end_of(field, CUT_TOPIC)
     if lost <= 0:
         raise Void("nothing was cut off")
     field.notes.append(f"{lost} events cut off")
@@ -126,27 +131,32 @@ def _operate(field: Field, service: str, *command: str) -> str:
     return f"{service}: {done.stdout.strip().splitlines()[-1]}"
 
 
-def _stop_workers(field: Field) -> None:
-    for name in WORKERS:
-        field.stack.stop(name)
-
-
-def _start_workers(field: Field) -> None:
-    for name in WORKERS:
-        field.stack.launch(name)
-    _wait_until_ready(field)
-
-
 def _wait_until_ready(field: Field) -> None:
     for name in WORKERS:
         field.stack.wait_until_ready(name)
 
 
-def _relay_only(field: Field) -> None:
-    """Billing's events must lie in the log before they can be skipped."""
-    field.stack.start("billing-worker")
-    _until_sent(field, "billing")
-    field.stack.stop("billing-worker")
+def _end_of(field: Field, topic: str) -> int:
+    """Records that were ever written to it; a broker that just started does not know at once."""
+    deadline = time.monotonic() + WAITING_SECONDS
+    while True:
+        try:
+            return sum(end for _, end in log_bounds(field.stack.kafka, topic).values())
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _until_waiting(field: Field, service: str, count: int) -> None:
+    """So many records lie before a consumer that is away. Raises Void at the deadline."""
+    deadline = time.monotonic() + WAITING_SECONDS
+    while time.monotonic() < deadline:
+        waiting = behind(field.stack.databases, field.stack.kafka)
+        if sum(n for what, n in waiting.items() if what.startswith(f"{service}:")) >= count:
+            return
+        time.sleep(0.1)
+    raise Void(f"{service} had less than {count} events before it")
 
 
 def _until_sent(field: Field, service: str) -> None:
@@ -170,16 +180,16 @@ def _ends(field: Field, topics: tuple[str, ...]) -> dict[tuple[str, int], int]:
     }
 
 
-def _skip(
-    url: str, consumer: str, topics: tuple[str, ...], ends: Mapping[tuple[str, int], int]
-) -> int:
-    """Move the positions forward, spread over the partitions; how many events that skips."""
+def _skip(field: Field, consumer: str) -> None:
+    """Move the positions forward, spread over the partitions. Raises Void for too few events."""
+    ends = _ends(field, CONSUMERS[consumer])
     skipped = 0
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(field.stack.databases[consumer]) as connection:
         rows = connection.execute(
             "SELECT topic, partition, next_offset FROM position WHERE consumer = %s", (consumer,)
         ).fetchall()
-        share = -(-SKIPPED_EVENTS * 2 // len(rows))
+        # Some partitions hold less than their share.
+        share = -(-SKIPPED_EVENTS * 3 // (2 * len(rows)))
         for topic, partition, offset in rows:
             further = min(offset + share, ends[topic, partition])
             skipped += further - offset
@@ -188,7 +198,9 @@ def _skip(
                 " WHERE consumer = %s AND topic = %s AND partition = %s",
                 (further, consumer, topic, partition),
             )
-    return skipped
+    field.notes.append(f"{consumer} skips {skipped} events")
+    if skipped < SKIPPED_EVENTS:
+        raise Void(f"{consumer} had only {skipped} events to skip")
 
 
 def _no_fault(field: Field) -> None:

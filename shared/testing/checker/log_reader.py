@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from shared.testing.checker.story import Record
 
@@ -27,10 +27,15 @@ _body = msgspec.json.Decoder(_OrderId)
 
 
 def log_bounds(bootstrap_servers: str, topic: str) -> Bounds:
-    """Where the log of each partition begins and ends now."""
+    """Where the log of each partition begins and ends now.
+
+    Raises RuntimeError as long as the broker cannot tell.
+    """
     client = _client(bootstrap_servers)
     try:
         return _bounds(client, topic)
+    except KafkaException as error:
+        raise RuntimeError(f"the broker does not tell the ends of {topic}: {error}") from error
     finally:
         client.close()
 
