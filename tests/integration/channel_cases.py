@@ -16,7 +16,7 @@ BROWSER: Mapping[str, str] = {"alipay": "wap", "wechatpay": "h5"}
 CALLED: Mapping[str, str] = {"alipay": "qr", "wechatpay": "h5"}
 CASHIERS = tuple(BROWSER)
 # Its id at payment, and its name in the sandbox's faults.
-DIRECT, DIRECT_TARGET = "sandbox-direct", "direct"
+DIRECT, DIRECT_TARGET = "bank-direct-debit", "bank"
 ALWAYS = None
 # Long enough for an order to fail first, and for a second one to be paid.
 LATE_MS = 25_000

@@ -65,7 +65,7 @@ class Bills(RuleBasedStateMachine):
         self.notifications: list[tuple[UUID, RawNotification]] = []
         self._do(self.world.empty())
 
-    @rule(channel=st.sampled_from((*CASHIERS, "sandbox-direct")))
+    @rule(channel=st.sampled_from((*CASHIERS, "bank-direct-debit")))
     def request(self, channel: str) -> None:
         """Billing asks only while no order of the bill is open and none paid it."""
         statuses = {order["status"] for order in self._do(self.bill.order_rows())}
