@@ -1,7 +1,7 @@
 """The bank: our server debits an account, exactly once per attempt id, in the bank's own book.
 
 A debit is `accepted`, then `processing`, and ends `succeeded` or `declined`; without a fault it
-ends at once. `/direct/v1` is the same book under its old name.
+ends at once.
 """
 
 import re
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt
 
 from sandbox.book import Book
-from sandbox.fault_kinds import Call, Target
+from sandbox.fault_kinds import Call
 from sandbox.faults import Faults
 from sandbox.hostile import distorted
 from sandbox.problems import ATTEMPT_PATTERN, AttemptId, Cursor, Limit, Strict
@@ -43,7 +43,7 @@ def _rfc3339(value: object) -> object:
 Instant = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 
 
-class NewCharge(Strict):
+class NewDebit(Strict):
     attempt_id: Annotated[str, Field(pattern=ATTEMPT_PATTERN)]
     amount_fen: Annotated[StrictInt, Field(ge=1, le=AMOUNT_FEN_MAX)]
     currency: Literal["CNY"]
@@ -52,7 +52,7 @@ class NewCharge(Strict):
     expires_at: Instant
 
 
-class Charge(BaseModel):
+class Debit(BaseModel):
     """`reason` only where the debit was declined; `charged_at` is when the bank took it in."""
 
     attempt_id: str
@@ -63,7 +63,7 @@ class Charge(BaseModel):
     charged_at: str
 
 
-class BookedCharge(BaseModel):
+class BookedDebit(BaseModel):
     """A line of the channel's own book; `request_count` counts all sends of the attempt."""
 
     attempt_id: str
@@ -82,8 +82,8 @@ class Totals(BaseModel):
     declined_count: int
 
 
-class BookedCharges(BaseModel):
-    items: list[BookedCharge]
+class BookedDebits(BaseModel):
+    items: list[BookedDebit]
     next_cursor: str | None
     totals: Totals
 
@@ -103,42 +103,42 @@ class Bank:
             attempt_id=attempt_id,
         )
 
-    def charge(self, new: NewCharge, target: Target) -> Charge:
+    def debit(self, new: NewDebit) -> Debit:
         """Book the debit, or answer as before. Raises Refused for the id with another amount."""
         with self._book.transaction():
             booked = self._first(new.attempt_id)
             if booked is None:
-                booked = self._decide(new, target)
+                booked = self._decide(new)
             if booked["amount_fen"] != new.amount_fen:
                 detail = "This attempt was debited with another amount."
                 raise Refused("attempt_conflict", detail)
             return self._answer(booked, while_open="accepted")
 
-    def find(self, attempt_id: str, *, not_found: str) -> Charge:
+    def find(self, attempt_id: str) -> Debit:
         """Raises Refused when nothing is booked under this attempt."""
         booked = self._first(attempt_id)
         if booked is None:
-            raise Refused(not_found, "Nothing is booked under this id.", status=404)
+            raise Refused("debit_not_found", "Nothing is booked under this id.", status=404)
         return self._answer(booked, while_open="processing")
 
-    def _answer(self, row: sqlite3.Row, *, while_open: Status) -> Charge:
-        found = {name: row[name] for name in Charge.model_fields}
+    def _answer(self, row: sqlite3.Row, *, while_open: Status) -> Debit:
+        found = {name: row[name] for name in Debit.model_fields}
         if row["is_open"]:
             found |= {"status": while_open, "reason": None}
-        return Charge(**found)
+        return Debit(**found)
 
-    def _decide(self, new: NewCharge, target: Target) -> sqlite3.Row:
+    def _decide(self, new: NewDebit) -> sqlite3.Row:
         # A channel that charged after expires_at would make "closed there" a lie.
         order = new.attempt_id
         if new.expires_at <= datetime.now(UTC):
             return self._insert(new, copy=1, reason="expired")
-        if declined := self._faults.fire("decline", target, "send", order=order):
+        if declined := self._faults.fire("decline", "bank", "send", order=order):
             self._insert(new, copy=1, reason=declined.reason)
         else:
             self._insert(new, copy=1, reason=None)
-            if self._faults.fire("duplicate", target, "send", order=order):
+            if self._faults.fire("duplicate", "bank", "send", order=order):
                 self._insert(new, copy=2, reason=None)
-        if slow := self._faults.fire("processing", target, "send", order=order):
+        if slow := self._faults.fire("processing", "bank", "send", order=order):
             self._leave_open(order, timedelta(seconds=slow.delay_seconds))
         booked = self._first(order)
         assert booked is not None
@@ -151,7 +151,7 @@ class Bank:
             settles_at=to_rfc3339(datetime.now(UTC) + for_),
         )
 
-    def _insert(self, new: NewCharge, *, copy: int, reason: str | None) -> sqlite3.Row:
+    def _insert(self, new: NewDebit, *, copy: int, reason: str | None) -> sqlite3.Row:
         row = self._book.row(
             "INSERT INTO charge (attempt_id, copy, trade_no, amount_fen, currency,"
             " payer_reference, description, status, reason, charged_at) VALUES (:attempt_id,"
@@ -183,7 +183,7 @@ class Bank:
             now=to_rfc3339(datetime.now(UTC)),
         )
 
-    def booked(self, *, limit: int, before: int | None) -> BookedCharges:
+    def booked(self, *, limit: int, before: int | None) -> BookedDebits:
         rows, next_cursor = self._book.page(
             f"SELECT * FROM ({DEBITS}) JOIN charge_request USING (attempt_id)",
             limit=limit,
@@ -191,7 +191,7 @@ class Bank:
             now=to_rfc3339(datetime.now(UTC)),
         )
         items = [_booked(row) for row in rows]
-        return BookedCharges(items=items, next_cursor=next_cursor, totals=self.totals())
+        return BookedDebits(items=items, next_cursor=next_cursor, totals=self.totals())
 
     def totals(self) -> Totals:
         row = self._book.row(
@@ -205,47 +205,37 @@ class Bank:
         return Totals(**dict(row))
 
 
-def _booked(row: sqlite3.Row) -> BookedCharge:
-    return BookedCharge(
-        **{**dict(row), "status": "processing" if row["is_open"] else row["status"]}
-    )
+def _booked(row: sqlite3.Row) -> BookedDebit:
+    return BookedDebit(**{**dict(row), "status": "processing" if row["is_open"] else row["status"]})
 
 
 def bank_routes(bank: Bank, faults: Faults) -> APIRouter:
     router = APIRouter(tags=["bank"])
-    _debit_routes(router, bank, faults, "bank", "/bank/v1/debits", "debit_not_found")
-    _debit_routes(router, bank, faults, "direct", "/direct/v1/charges", "charge_not_found")
+
+    @router.post("/bank/v1/debits", response_model=Debit)
+    async def debit(new: NewDebit, request: Request) -> Response:
+        bank.count_request(new.attempt_id)
+        await faults.before(request, "bank", "send", order=new.attempt_id)
+        return await said(request, "send", bank.debit(new))
+
+    @router.get("/bank/v1/debits/{attempt_id}", response_model=Debit)
+    async def query_debit(attempt_id: AttemptId, request: Request) -> Response:
+        await faults.before(request, "bank", "query", order=attempt_id)
+        return await said(request, "query", bank.find(attempt_id))
 
     @router.get("/sandbox/v1/charges")
-    async def list_charges(limit: Limit = 100, cursor: Cursor = None) -> BookedCharges:
+    async def list_debits(limit: Limit = 100, cursor: Cursor = None) -> BookedDebits:
         return bank.booked(limit=limit, before=int(cursor) if cursor else None)
 
     @router.get("/sandbox/v1/charges/totals")
-    async def total_charges() -> Totals:
+    async def total_debits() -> Totals:
         return bank.totals()
 
-    return router
-
-
-def _debit_routes(
-    router: APIRouter, bank: Bank, faults: Faults, target: Target, path: str, not_found: str
-) -> None:
-    @router.post(path, response_model=Charge)
-    async def debit(new: NewCharge, request: Request) -> Response:
-        bank.count_request(new.attempt_id)
-        await faults.before(request, target, "send", order=new.attempt_id)
-        answer = bank.charge(new, target)
-        return await said(request, "send", answer)
-
-    @router.get(f"{path}/{{attempt_id}}", response_model=Charge)
-    async def query_debit(attempt_id: AttemptId, request: Request) -> Response:
-        await faults.before(request, target, "query", order=attempt_id)
-        answer = bank.find(attempt_id, not_found=not_found)
-        return await said(request, "query", answer)
-
-    async def said(request: Request, call: Call, answer: Charge) -> Response:
+    async def said(request: Request, call: Call, answer: Debit) -> Response:
         order = answer.attempt_id
-        await faults.after(request, target, call, order=order)
+        await faults.after(request, "bank", call, order=order)
         text = answer.model_dump_json(exclude_none=True)
-        false = distorted(faults, target, call, text, order=order)
+        false = distorted(faults, "bank", call, text, order=order)
         return Response(text if false is None else false, media_type="application/json")
+
+    return router

@@ -8,7 +8,7 @@ from pydantic import Field, StrictInt, model_validator
 
 from sandbox.problems import Strict
 
-Target = Literal["sms", "direct", "bank", "alipay", "wechatpay"]
+Target = Literal["sms", "bank", "alipay", "wechatpay"]
 # What the caller asks, what the payer does (pay), and what the channel says unasked (notify).
 Call = Literal["send", "query", "close", "pay", "notify"]
 Kind = Literal[
@@ -45,8 +45,7 @@ DECLINE_REASON = "insufficient_balance"
 TIMES_MAX = 20
 
 CASHIERS: tuple[Target, ...] = ("alipay", "wechatpay")
-BOTH_DIRECT: tuple[Target, ...] = ("direct", "bank")
-CHANNELS: tuple[Target, ...] = (*BOTH_DIRECT, *CASHIERS)
+CHANNELS: tuple[Target, ...] = ("bank", *CASHIERS)
 EVERYBODY: tuple[Target, ...] = ("sms", *CHANNELS)
 ASKED: tuple[Call, ...] = ("send", "query", "close")
 
@@ -70,8 +69,8 @@ RULES: Mapping[Kind, Rule] = {
     "timeout_after_booking": CALL,
     "error_500_after_booking": CALL,
     "decline": Rule(EVERYBODY, ("send", "pay")),
-    "duplicate": Rule(("sms", *BOTH_DIRECT), ("send",)),
-    "processing": Rule(BOTH_DIRECT, ("send",), SLOW_MS),
+    "duplicate": Rule(("sms", "bank"), ("send",)),
+    "processing": Rule(("bank",), ("send",), SLOW_MS),
     "answer_huge": ANSWER,
     "answer_wrong_type": ANSWER,
     "answer_duplicate_keys": ANSWER,

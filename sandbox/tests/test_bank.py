@@ -109,15 +109,6 @@ async def test_a_slow_bank_accepts_processes_and_ends(
     assert (await sandbox.post(CHARGES, json=order)).json()["status"] == end
 
 
-async def test_the_old_name_leads_to_the_same_book(sandbox: httpx2.AsyncClient) -> None:
-    order = a_charge()
-    sent = await sandbox.post("/direct/v1/charges", json=order)
-
-    asked = await sandbox.get(f"{CHARGES}/{order['attempt_id']}")
-
-    assert asked.json() == sent.json()
-
-
 @pytest.mark.parametrize(
     "kind",
     [
