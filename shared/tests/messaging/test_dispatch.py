@@ -59,13 +59,18 @@ class World:
 
     @asynccontextmanager
     async def running(
-        self, *, hold_back: bool = True, database: Database | None = None
+        self,
+        *,
+        hold_back: bool = True,
+        database: Database | None = None,
+        on_applied: Callable[[], None] | None = None,
     ) -> AsyncIterator[Dispatch]:
         dispatch = Dispatch(
             database or self.database,
             self.consumer(hold_back=hold_back),
             bootstrap_servers=self.kafka,
             session_timeout_seconds=6.0,
+            on_applied=on_applied,
         )
         stopping = asyncio.Event()
         task = asyncio.create_task(dispatch.run(stopping))
@@ -132,6 +137,17 @@ async def test_each_event_takes_effect_once_however_often_it_comes(world: World)
         await world.until_consumed()
 
     assert len(await world.effects_of(persons)) == len(persons)
+
+
+async def test_who_waits_for_effects_is_told_behind_their_commit(world: World) -> None:
+    person, applied = uuid.uuid4(), asyncio.Event()
+
+    world.send([record_of(person)])
+    async with world.running(on_applied=applied.set):
+        await asyncio.wait_for(applied.wait(), 30)
+        effects = await world.effects_of([person])
+
+    assert effects == [person]
 
 
 async def test_poison_is_parked_its_key_waits_and_replay_settles_the_rest_in_order(
