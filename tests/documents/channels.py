@@ -23,6 +23,7 @@ STORIES: dict[str, tuple[Situation, ...]] = {
     "late": (S.CLOSING_ORDER, S.EXPIRED, S.LATE_MONEY, S.SETTLED_LATE, S.LATE_MONEY_GOES_BACK),
     "twice": (S.CLOSING_ATTEMPT, S.PAID_TWICE),
     "wrong amount": (S.WRONG_AMOUNT,),
+    "bank": (S.DEBIT_ANNOUNCED,),
     "stopped": (S.WAITING_CHANNEL_STOPPED,),
 }
 SAMPLES = {
