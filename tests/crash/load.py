@@ -20,10 +20,10 @@ from shared.runtime.access_token import SigningKeys, sign_access_token
 from shared.runtime.sealing import Sealer
 from tests.crash.stacks import CrashStack
 
-PREPARE_SECONDS = 120.0
+PREPARE_SECONDS = 240.0
 AT_ONCE = 16
 # How long a client keeps asking for an answer that it did not get.
-CLIENT_PATIENCE_SECONDS = 60.0
+CLIENT_PATIENCE_SECONDS = 180.0
 CLIENT_PAUSE_SECONDS = 0.25
 CONTACT_SECONDS = 3600
 
