@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from bench.core_stack import default_folder
@@ -50,7 +51,7 @@ class Verdict:
 def run_all(mutations: Sequence[Mutation], output: Path) -> bool:
     output.mkdir(parents=True, exist_ok=True)
     verdicts: list[Verdict] = []
-    for verdict in (*_by_tests(mutations), *_by_scenarios(mutations)):
+    for verdict in chain(_by_tests(mutations), _by_scenarios(mutations)):
         _say(f"{verdict.mutation:34} {verdict.verdict:28} {verdict.caught_by}")
         verdicts.append(verdict)
     rows = [asdict(verdict) for verdict in verdicts]
