@@ -38,6 +38,10 @@ class Sandbox:
         """Every fault that was asked for, with how often it fired so far."""
         return await self._items("/sandbox/v1/faults?limit=1000")
 
+    async def trades(self) -> list[dict[str, Any]]:
+        """Every order at Alipay and WeChat Pay, with each notification that was sent of it."""
+        return await self._items("/sandbox/v1/trades?limit=1000")
+
     async def clear_faults(self) -> None:
         (await self._client.delete("/sandbox/v1/faults")).raise_for_status()
 
