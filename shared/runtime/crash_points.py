@@ -20,6 +20,8 @@ POINTS = (
     "attempt.after_lease_before_call",
     "attempt.after_call_before_recording",
     "outcome.after_recording_before_emitting",
+    "notification.before_commit",
+    "notification.after_commit_before_acknowledgement",
     "sms.after_claim_before_submit",
     "sms.after_submit_before_call",
     "sms.after_call_before_recording",

@@ -7,7 +7,7 @@ import argparse
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +17,16 @@ from tests.crash.points import QUICK_SCENARIOS
 from tests.crash.report import Report
 from tests.crash.run import Mode, Result, Scenario, failed_run, run_scenario
 from tests.crash.scenarios import SCENARIOS
-from tests.crash.stacks import SETTINGS, CrashStack, WireStack
+from tests.crash.stacks import SETTINGS, CashierStack, CrashStack, WireStack
 
 OUTPUT = ROOT / ".songhe" / "crash"
 # A stack that stays green is used again; the world that is read for the check grows with it.
 RUNS_PER_STACK = 6
+STACKS: Mapping[Mode, type[CrashStack]] = {
+    Mode.CORE: CrashStack,
+    Mode.WIRE: WireStack,
+    Mode.CASHIER: CashierStack,
+}
 
 
 class Stacks:
@@ -33,12 +38,11 @@ class Stacks:
         self._runs = 0
 
     def of(self, scenario: Scenario) -> CrashStack:
-        wants_wire = scenario.mode is Mode.WIRE
-        fits = self._stack is not None and self._stack.is_wire == wants_wire
+        kind = STACKS[scenario.mode]
+        fits = type(self._stack) is kind
         if not fits or scenario.is_alone or self._runs >= RUNS_PER_STACK:
             self.close()
         if self._stack is None:
-            kind = WireStack if wants_wire else CrashStack
             self._stack = kind(default_folder("crash"), settings=SETTINGS)
             self._stack.up()
             self._runs = 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -117,7 +118,7 @@ class CoreLoad(Load):
 
 
 @dataclass(frozen=True, slots=True)
-class _Client:
+class Client:
     """One person with a phone, and the contribution that the person pays."""
 
     contribution_id: str
@@ -147,7 +148,7 @@ class WireLoad(Load):
         folder = stack.environment_for("identity", "api")["SONGHE_ACCESS_TOKEN_KEYS_DIR"]
         keys = SigningKeys(Path(folder))
         self._clients = [
-            _Client(contribution_id=str(contribution), token=_token(keys, person))
+            Client(contribution_id=str(contribution), token=_token(keys, person))
             for contribution, person in owed
         ]
 
@@ -157,28 +158,40 @@ class WireLoad(Load):
         async with asyncio.TaskGroup() as arrivals:
             for number, client in enumerate(self._clients):
                 await asyncio.sleep(max(0.0, began + number / self.rate - time.monotonic()))
-                arrivals.create_task(self._pay(client))
+                arrivals.create_task(self._serve(client))
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _pay(self, client: _Client) -> None:
-        path = f"/billing/v1/contributions/{client.contribution_id}/payment"
+    async def _serve(self, client: Client) -> None:
         try:
-            answer = await self._post(path, client, {})
+            await self.pay(client)
         except TimeoutError as error:
             self.unanswered.append(str(error))
-            return
-        self.acknowledged[UUID(str(answer["payment_order_id"]))] = UUID(client.contribution_id)
 
-    async def _post(self, path: str, client: _Client, body: dict[str, object]) -> dict[str, object]:
+    async def pay(self, client: Client) -> None:
+        """Raises TimeoutError for a client that got no answer."""
+        await self.request_payment(client, {})
+
+    async def request_payment(self, client: Client, body: dict[str, object]) -> str:
+        """The order that the client was told of."""
+        path = f"/billing/v1/contributions/{client.contribution_id}/payment"
+        answer = await self.post(self._http, path, client, body)
+        order_id = str(answer["payment_order_id"])
+        self.acknowledged[UUID(order_id)] = UUID(client.contribution_id)
+        return order_id
+
+    async def post(
+        self, http: httpx2.AsyncClient, path: str, client: Client, body: dict[str, object]
+    ) -> dict[str, Any]:
+        """Ask until there is an answer, with the client's one key. Raises TimeoutError."""
         headers = {"Authorization": f"Bearer {client.token}", "Idempotency-Key": client.key}
         deadline = time.monotonic() + CLIENT_PATIENCE_SECONDS
         while True:
             try:
-                answer = await self._http.post(path, json=body, headers=headers)
+                answer = await http.post(path, json=body, headers=headers)
                 if answer.is_success:
-                    told: dict[str, object] = answer.json()
+                    told: dict[str, Any] = answer.json()
                     return told
                 problem = f"{answer.status_code} {answer.text[:200]}"
             except httpx2.TransportError as error:

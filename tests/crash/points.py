@@ -23,12 +23,18 @@ PASSED_BY: Mapping[str, tuple[Mode, tuple[str, ...], int]] = {
     "attempt.after_lease_before_call": (Mode.WIRE, ("payment-worker",), 250),
     "attempt.after_call_before_recording": (Mode.WIRE, ("payment-worker",), 250),
     "outcome.after_recording_before_emitting": (Mode.CORE, ("payment-worker",), 1000),
+    "notification.before_commit": (Mode.CASHIER, ("payment-api",), 40),
+    "notification.after_commit_before_acknowledgement": (Mode.CASHIER, ("payment-api",), 40),
     "sms.after_claim_before_submit": (Mode.WIRE, ("notifier-worker",), 200),
     "sms.after_submit_before_call": (Mode.WIRE, ("notifier-worker",), 200),
     "sms.after_call_before_recording": (Mode.WIRE, ("notifier-worker",), 200),
 }
 # orders per second, and for how many seconds
-LOADS: Mapping[Mode, tuple[float, float]] = {Mode.CORE: (200.0, 25.0), Mode.WIRE: (50.0, 20.0)}
+LOADS: Mapping[Mode, tuple[float, float]] = {
+    Mode.CORE: (200.0, 25.0),
+    Mode.WIRE: (50.0, 20.0),
+    Mode.CASHIER: (10.0, 30.0),
+}
 
 # process → the points at which it dies one after the other
 Deaths = Mapping[str, Sequence[tuple[str, int]]]
@@ -132,10 +138,21 @@ QUICK_WIRE: Deaths = {
         ("sms.after_call_before_recording", 20),
     ],
 }
+# The points around a call are passed by payment's API, too: there a payer waits for the answer.
+QUICK_CASHIER: Deaths = {
+    "payment-api": [
+        ("attempt.after_lease_before_call", 5),
+        ("attempt.after_call_before_recording", 5),
+        ("notification.before_commit", 2),
+        ("notification.after_commit_before_acknowledgement", 2),
+    ],
+}
 
 
 def _quick(name: str, mode: Mode, deaths: Deaths, *, rate: float, seconds: float) -> Scenario:
-    points = tuple(point for each in deaths.values() for point, _ in each)
+    points = tuple(
+        point for each in deaths.values() for point, _ in each if PASSED_BY[point][0] is mode
+    )
     return Scenario(
         name=name,
         what=f"every {mode} crash point, one after the other in each process",
@@ -152,4 +169,5 @@ def _quick(name: str, mode: Mode, deaths: Deaths, *, rate: float, seconds: float
 QUICK_SCENARIOS = [
     _quick("quick-core", Mode.CORE, QUICK_CORE, rate=100.0, seconds=40.0),
     _quick("quick-wire", Mode.WIRE, QUICK_WIRE, rate=30.0, seconds=30.0),
+    _quick("quick-cashier", Mode.CASHIER, QUICK_CASHIER, rate=4.0, seconds=45.0),
 ]

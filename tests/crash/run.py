@@ -19,6 +19,7 @@ from shared.testing.checker import (
     tally,
     until_at_rest,
 )
+from tests.crash.cashiers import CashierLoad
 from tests.crash.load import CoreLoad, Load, WireLoad
 from tests.crash.stacks import CrashStack
 
@@ -40,6 +41,14 @@ class Mode(StrEnum):
 
     CORE = "core"
     WIRE = "wire"
+    CASHIER = "cashier"
+
+
+LOADS: Mapping[Mode, type[Load]] = {
+    Mode.CORE: CoreLoad,
+    Mode.WIRE: WireLoad,
+    Mode.CASHIER: CashierLoad,
+}
 
 
 class Void(Exception):
@@ -180,8 +189,7 @@ def failed_run(scenario: Scenario, error: Exception) -> Result:
 def run_scenario(scenario: Scenario, stack: CrashStack) -> Result:
     """Run it on a stack that is at rest."""
     began = time.monotonic()
-    load_of = WireLoad if scenario.mode is Mode.WIRE else CoreLoad
-    load = load_of(stack, rate=scenario.rate, seconds=scenario.seconds)
+    load = LOADS[scenario.mode](stack, rate=scenario.rate, seconds=scenario.seconds)
     place = Field(stack, load)
     sampler = Sampler(stack.databases["billing"])
     void: str | None = None

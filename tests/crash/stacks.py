@@ -15,6 +15,7 @@ from tests.integration.books import sandbox_books
 # Five processes at once, on a machine that others use too.
 START_SECONDS = 120.0
 APIS = ("billing-api", "identity-api")
+PAYMENT_API = "payment-api"
 WIRE_WORKERS = ("billing-worker", "payment-worker", "notifier-worker")
 # Lost events heal within the patience of a test; leases of the dead end soon.
 SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -29,8 +30,6 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 class CrashStack(CoreStack):
     """In core mode: contributions are requested in sets, channel and SMS answer in process."""
 
-    is_wire = False
-
     def books(self) -> Books:
         """What the outside world remembers."""
         book = Book.read(self.book_dir)
@@ -43,16 +42,16 @@ class CrashStack(CoreStack):
 class WireStack(CrashStack):
     """The product as it is, with the sandbox outside; names are `<service>-api` too."""
 
-    is_wire = True
+    apis: tuple[str, ...] = APIS
 
     def up(self) -> None:
         self.up_servers()
         # Identity's worker sends nothing, and nobody looks at payment's or notifier's API.
         self._run("identity", "migrate")
         self.stack.start("sandbox")
-        for name in (*APIS, *WIRE_WORKERS):
+        for name in (*self.apis, *WIRE_WORKERS):
             self.launch(name)
-        for name in (*APIS, *WIRE_WORKERS):
+        for name in (*self.apis, *WIRE_WORKERS):
             self.wait_until_ready(name, seconds=START_SECONDS)
 
     def launch(
@@ -70,7 +69,7 @@ class WireStack(CrashStack):
         if self.is_running(name):
             return
         settings = {
-            **self.stack.environment_for(service, process),
+            **self.settings_of(service, process),
             STACK_MARK: str(self.stack.state_dir),
             **(environment or {}),
         }
@@ -84,8 +83,24 @@ class WireStack(CrashStack):
             )
         self._metrics[name] = self.stack.metrics[name]
 
+    def settings_of(self, service: str, process: str) -> dict[str, str]:
+        return self.stack.environment_for(service, process)
+
     def books(self) -> Books:
         return sandbox_books(self.stack.state_dir / "sandbox")
+
+
+class CashierStack(WireStack):
+    """The same with payment's API, to which payers and the cashiers' notifications come."""
+
+    apis = (*APIS, PAYMENT_API)
+
+    def settings_of(self, service: str, process: str) -> dict[str, str]:
+        """There is no entry here: notifications come to the API itself."""
+        settings = super().settings_of(service, process)
+        if service == "payment":
+            settings["SONGHE_PAYMENT_CALLBACK_BASE_URL"] = self.stack.urls["payment"]
+        return settings
 
 
 def died_at(stack: CoreStack, name: str, point: str) -> bool:

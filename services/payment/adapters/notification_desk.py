@@ -8,6 +8,7 @@ from services.payment.application.hear_notifications import Hearing, hear_notifi
 from services.payment.application.ports import Channels, HeardNotification, Transactions
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
+from shared.runtime import crash_points
 
 # One statement stays small, and a channel that floods us is told to come back.
 TOGETHER_MAX = 100
@@ -59,6 +60,8 @@ class NotificationDesk:
                     channels=self.channels,
                     now=self.clock.now(),
                 )
+                crash_points.reach("notification.before_commit")
+            crash_points.reach("notification.after_commit_before_acknowledgement")
         except Exception as error:  # noqa: BLE001 - told to each that waits
             await self._after_failure(together, error)
             return
