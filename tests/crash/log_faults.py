@@ -81,6 +81,7 @@ def cut_tail(field: Field) -> None:
     if lost <= 0:
         raise Void("nothing was cut off")
     field.notes.append(f"{lost} events cut off")
+    field.cut_topics.add(CUT_TOPIC)
     for name in ("payment-worker", "notifier-worker"):
         stack.launch(name)
     _wait_until_ready(field)

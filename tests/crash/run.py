@@ -62,6 +62,8 @@ class Field:
     stack: CrashStack
     load: Load
     notes: list[str] = field(default_factory=list)
+    # Topics of which the broker lost records.
+    cut_topics: set[str] = field(default_factory=set)
     # More that is wrong than the checker can see, such as a replay that changed a table.
     violations: list[Violation] = field(default_factory=list)
 
@@ -243,7 +245,8 @@ def _come_to_rest(scenario: Scenario, place: Field) -> None:
 def _judge(place: Field) -> list[Violation]:
     history = History(dict(place.load.acknowledged))
     world = read_world(place.stack.databases, place.stack.kafka)
-    return [*place.violations, *check(history, place.stack.books(), world)]
+    found = check(history, place.stack.books(), world, cut_topics=place.cut_topics)
+    return [*place.violations, *found]
 
 
 def _result(

@@ -352,6 +352,13 @@ def test_a_message_may_come_twice_where_the_bound_says_so() -> None:
     assert check(case.history, case.books, case.world, sms_per_message_max=2) == []
 
 
+def test_order_is_not_judged_where_the_broker_lost_what_was_told_first() -> None:
+    case = out_of_order(good_case())
+
+    assert check(case.history, case.books, case.world, cut_topics={BILLING}) == []
+    assert check(case.history, case.books, case.world, cut_topics={PAYMENT}) != []
+
+
 def test_a_refund_that_the_channel_paid_back_needs_no_item() -> None:
     case = refund_nobody_paid(good_case()).with_world(items=[])
     case = case.with_books(paybacks=[Payback(REFUND, AMOUNT_FEN)])
