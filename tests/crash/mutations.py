@@ -308,7 +308,8 @@ MUTATIONS = [
         "move_positions_before_the_effect",
         "positions move in a transaction before the effect",
         move_positions_before_the_effect,
-        tests=(f"{DISPATCH}::test_a_handler_that_fails_once_is_tried_again_and_takes_effect_once",),
+        scenario="dispatch.before_commit",
+        services=("billing", "payment", "notifier"),
     ),
     Mutation(
         "ignore_the_fence",
