@@ -7,6 +7,7 @@ from threading import Event, Thread
 
 import httpx2
 
+from shared.testing.eventually import eventually
 from shared.tests.test_process import DEADLINE_SECONDS, demo_process
 
 CLIENTS = 8
@@ -46,42 +47,38 @@ def test_the_answer_to_a_request_in_flight_is_the_last_on_its_connection() -> No
 def test_an_idle_connection_that_nobody_uses_does_not_hold_up_the_end() -> None:
     with demo_process() as running, httpx2.Client(trust_env=False) as client:
         client.get(f"{running.url}/demo/v1/openapi.json")
-        began = time.monotonic()
 
         running.terminate()
 
+        # Held up, the server would be cancelled at the end of its grace: another exit code
         assert running.exit_code() == 0
-        assert time.monotonic() - began < 5
 
 
-def test_under_load_every_request_is_answered_or_was_never_sent() -> None:
+async def test_under_load_every_request_is_answered_or_was_never_sent() -> None:
+    outcomes: list[str] = []
     with demo_process() as running:
         url = f"{running.url}/demo/v1/openapi.json"
         gone = Event()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            kept = [pool.submit(_ask, url, gone, keeping=True) for _ in range(CLIENTS // 2)]
-            fresh = [pool.submit(_ask, url, gone, keeping=False) for _ in range(CLIENTS // 2)]
-            time.sleep(0.3)  # some load before
+            for number in range(CLIENTS):
+                pool.submit(_ask, url, gone, outcomes, keeping=number % 2 == 0)
+            await eventually(lambda: outcomes.count("answered") > 50, DEADLINE_SECONDS)
             running.terminate()
             code = running.exit_code()
             gone.set()
-        outcomes = [outcome for client in kept + fresh for outcome in client.result()]
 
     assert code == 0
-    assert outcomes.count("answered") > 50
     assert [outcome for outcome in outcomes if outcome not in ("answered", "refused")] == []
 
 
-def _ask(url: str, gone: Event, *, keeping: bool) -> list[str]:
+def _ask(url: str, gone: Event, outcomes: list[str], *, keeping: bool) -> None:
     """Ask until the server is gone, over one connection after the other or over a kept one."""
-    outcomes = []
     with httpx2.Client(trust_env=False, timeout=DEADLINE_SECONDS) as kept:
         while not gone.is_set():
             get: Callable[[str], httpx2.Response] = kept.get if keeping else _get_alone
             outcomes.append(_outcome(get, url))
             if outcomes[-1] == "refused":
                 time.sleep(0.01)
-    return outcomes
 
 
 def _get_alone(url: str) -> httpx2.Response:
