@@ -80,7 +80,6 @@ async def test_a_process_becomes_ready_and_stops_on_sigterm(
         ({"SONGHE_TRUSTED_PROXIES": "not a network"}, "SONGHE_TRUSTED_PROXIES"),
         ({"SONGHE_SMS_CALLING_CODES": "+86"}, "SONGHE_SMS_CALLING_CODES"),
         ({"SONGHE_SESSION_IDLE_DAYS": "0"}, "SONGHE_SESSION_IDLE_DAYS"),
-        ({"SONGHE_ENVIRONMENT": "production"}, "SONGHE_DATABASE_URL"),
         (PRODUCTION, "SONGHE_SMS_URL"),
         (PRODUCTION, "SONGHE_TRUSTED_PROXIES"),
     ],
