@@ -36,20 +36,30 @@ class Worker:
         lines = self.log_file.read_text().splitlines()
         return [entry for line in lines if (entry := json.loads(line))["event"] == name]
 
-    def readiness(self) -> tuple[int, dict[str, str]]:
+    async def readiness(self) -> tuple[int, dict[str, str]]:
+        """Status and faults. Never blocks: the forwarder to the database lives on the same loop."""
         try:
-            answer = httpx2.get(f"http://127.0.0.1:{self.port}/health/ready", trust_env=False)
+            async with httpx2.AsyncClient(trust_env=False) as http:
+                answer = await http.get(f"http://127.0.0.1:{self.port}/health/ready")
         except httpx2.TransportError:
             return 0, {}
         return answer.status_code, answer.json()["faults"]
 
     async def until_it_says(self, name: str, sentence: str) -> None:
-        await eventually(lambda: self.readiness()[1].get(name) == sentence, within_seconds=30)
+        async def says_it() -> bool:
+            _, faults = await self.readiness()
+            return faults.get(name) == sentence
+
+        await eventually(says_it, within_seconds=30)
         told = [entry[name] for entry in self.events("not_ready") if name in entry]
         assert told.count(sentence) == 1, told
 
     async def until_ready(self) -> None:
-        await eventually(lambda: self.readiness()[0] == 200, within_seconds=30)
+        async def is_ready() -> bool:
+            status, _ = await self.readiness()
+            return status == 200
+
+        await eventually(is_ready, within_seconds=30)
 
 
 @pytest.fixture
