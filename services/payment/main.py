@@ -39,7 +39,7 @@ from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, Channels
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
-from services.payment.application.run_attempts import AttemptRunner, Limits
+from services.payment.application.run_attempts import LATE_CALLS, AttemptRunner, Limits
 from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS
@@ -75,8 +75,11 @@ SERVICE = "payment"
 API_CONNECTIONS = 2
 WORKER_CONNECTIONS = 2
 RELAY_CONNECTIONS = 1
+# For what other processes opened; what our own dispatch opened wakes the loop.
+ATTEMPTS_IDLE_SECONDS = 0.1
 UNEXPECTED_IDLE_SECONDS = 5.0
 EXPIRY_IDLE_SECONDS = 5.0
+LATE_IDLE_SECONDS = 5.0
 GAUGES_SECONDS = 15.0
 
 # What is known of each channel, whether or not this process calls it.
@@ -206,18 +209,22 @@ def compose_loops(
 ) -> list[Component]:
     """What payment does by itself when its time comes; `opened` tells of new attempts."""
     transactions = transactions_of(database)
-    runner = AttemptRunner(
+    limits = _limits(settings)
+    runner = partial(
+        AttemptRunner,
         transactions=transactions,
         channels=channels,
         clock=clock,
         is_transient=is_transient,
-        limits=_limits(settings),
     )
+    attempts = runner(limits=limits)
+    late = runner(limits=replace(limits, concurrent_calls=LATE_CALLS), asks_late=True)
     repeat = partial(repeat_unexpected_money, transactions, clock=clock)
     expire = partial(expire_orders, transactions, clock=clock)
     clean = partial(delete_old, database)
     return [
-        AttemptLoop(runner, wake=opened),
+        AttemptLoop("attempts", attempts, idle_seconds=ATTEMPTS_IDLE_SECONDS, wake=opened),
+        AttemptLoop("late_money", late, idle_seconds=LATE_IDLE_SECONDS),
         DueLoop("unexpected_money", repeat, idle_seconds=UNEXPECTED_IDLE_SECONDS),
         DueLoop("expire_orders", expire, idle_seconds=EXPIRY_IDLE_SECONDS),
         DueLoop("clean_notifications", clean, idle_seconds=housekeeping.IDLE_SECONDS),

@@ -62,10 +62,13 @@ WANT_CLOSED = text(
     WHERE order_id = ANY(CAST(:order_ids AS uuid[])) AND method IS NOT NULL AND {OPEN}
     """
 )
+# Also what ended and is still asked about: its payer may know better than the channel did.
 ASK_NOW = text(
     f"""
     UPDATE payment_attempt SET asked_at = :now, due_at = :now, version = version + 1
-    WHERE order_id = :order_id AND {OPEN} AND (asked_at IS NULL OR asked_at <= :asked_before)
+    WHERE order_id = :order_id
+      AND ({OPEN} OR status IN ('DECLINED', 'CLOSED') AND due_at IS NOT NULL)
+      AND (asked_at IS NULL OR asked_at <= :asked_before)
     """
 )
 SHOW_ANEW = text("UPDATE payment_order SET version = version + 1 WHERE id = :order_id")

@@ -4,6 +4,7 @@ from sqlalchemy import text
 
 from services.payment.adapters.metrics import (
     ATTEMPTS_OPEN,
+    LATE_ASKS_OVERDUE_SECONDS,
     OLDEST_UNKNOWN_SECONDS,
     UNDECIDED_MONEY,
 )
@@ -21,6 +22,10 @@ UNDECIDED = text(
     "SELECT count(*) AS attempts FROM payment_attempt"
     " WHERE unexpected_sequence > 0 AND decision IS NULL"
 )
+LATE = text(
+    "SELECT greatest(coalesce(extract(epoch FROM now() - min(due_at)), 0), 0) AS overdue_seconds"
+    " FROM payment_attempt WHERE status IN ('DECLINED', 'CLOSED') AND due_at IS NOT NULL"
+)
 
 
 class PaymentGauges:
@@ -34,9 +39,11 @@ class PaymentGauges:
         async with self._database.transaction() as unit:
             found = (await unit.connection.execute(OPEN)).all()
             undecided = (await unit.connection.execute(UNDECIDED)).one()
+            late = (await unit.connection.execute(LATE)).one()
         ATTEMPTS_OPEN.clear()
         for row in found:
             ATTEMPTS_OPEN.labels(row.channel, row.status).set(row.attempts)
         OLDEST_UNKNOWN_SECONDS.set(max((float(row.oldest_seconds) for row in found), default=0.0))
         UNDECIDED_MONEY.set(undecided.attempts)
+        LATE_ASKS_OVERDUE_SECONDS.set(float(late.overdue_seconds))
         return 0

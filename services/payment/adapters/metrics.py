@@ -39,6 +39,11 @@ UNDECIDED_MONEY = Gauge(
     "Attempts with unexpected money that billing has not decided about",
     registry=REGISTRY,
 )
+LATE_ASKS_OVERDUE_SECONDS = Gauge(
+    "songhe_payment_late_asks_overdue_seconds",
+    "How late the oldest ask is about an attempt that ended and may have been paid since",
+    registry=REGISTRY,
+)
 STREAMS_OPEN = Gauge(
     "songhe_payment_streams_open", "Live status streams of this process", registry=REGISTRY
 )

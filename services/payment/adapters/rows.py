@@ -79,6 +79,7 @@ ATTEMPT_STATE: Columns = {
     "decision": "text",
     "close_wanted_at": "timestamptz",
     "asked_at": "timestamptz",
+    "ended_at": "timestamptz",
 }
 ATTEMPT: Columns = {**ATTEMPT_FACTS, **ATTEMPT_STATE}
 
@@ -207,6 +208,7 @@ def attempt_row(attempt: PaymentAttempt) -> dict[str, Any]:
         "method": attempt.method,
         "close_wanted_at": attempt.close_wanted_at,
         "asked_at": attempt.asked_at,
+        "ended_at": attempt.ended_at,
     }
 
 
@@ -239,6 +241,7 @@ def to_attempt(row: Row) -> PaymentAttempt:
         method=row["method"],
         close_wanted_at=row["close_wanted_at"],
         asked_at=row["asked_at"],
+        ended_at=row["ended_at"],
     )
 
 

@@ -79,6 +79,12 @@ class Attempts(Protocol):
         """Take due rows that nobody holds; a send is counted here, before it happens."""
         ...
 
+    async def claim_ended(
+        self, *, now: datetime, limit: int, lease: UUID, lease_time: timedelta
+    ) -> list[DueAttempt]:
+        """The same for attempts that were declined or closed: only to ask whether money came."""
+        ...
+
     async def lock(self, ids: Sequence[UUID]) -> dict[UUID, PaymentAttempt]: ...
 
     async def lock_undecided(self, *, now: datetime, limit: int) -> list[PaymentAttempt]: ...
@@ -112,7 +118,10 @@ class CashierAttempts(Protocol):
         ...
 
     async def ask_now(self, order_id: UUID, *, now: datetime, pause: timedelta) -> bool:
-        """Make the open attempts due for a query; False where that was asked within `pause`."""
+        """Make the attempts due for a query that are open, or may be paid late;
+
+        False where that was asked within `pause`.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""Run due attempts: first try, retry and recovery after a crash are this one loop.
+"""Run due attempts: first try, retry, late asks and recovery after a crash are this one loop.
 
 Lease and send count are committed before a call, no connection is held during it, and what came
 back is recorded in one transaction per round.
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Answers that come this close together share one transaction.
 GATHER_SECONDS = 0.005
+# Late asks hurry nobody: they leave channels and connections to those who wait.
+LATE_CALLS = 2
 # How long a round waits for the first answer before it looks for due rows again.
 ROUND_SECONDS = 0.1
 
@@ -48,6 +50,9 @@ class Limits:
 class AttemptRunner:
     """Asks channels about due attempts, at most `concurrent_calls` at a time.
 
+    Those that are open, or with `asks_late` those that ended and may have been paid since: in a
+    runner of their own, so that they never stand before the others.
+
     `is_transient` tells whether a failed transaction may succeed later; other failures are
     recorded one by one, so that one row never holds up the rest.
     """
@@ -57,6 +62,7 @@ class AttemptRunner:
     clock: Clock
     is_transient: Callable[[BaseException], bool]
     limits: Limits = field(default_factory=Limits)
+    asks_late: bool = False
     _calls: set[asyncio.Task[Answered]] = field(default_factory=set)
     _answers: list[Answered] = field(default_factory=list)
 
@@ -84,7 +90,8 @@ class AttemptRunner:
         # Taken before the claim: what follows can only make the lease look shorter.
         claimed_at = asyncio.get_running_loop().time()
         async with self.transactions() as unit:
-            claimed = await unit.attempts.claim(
+            claim = unit.attempts.claim_ended if self.asks_late else unit.attempts.claim
+            claimed = await claim(
                 now=self.clock.now(),
                 limit=room,
                 lease=uuid4(),
@@ -110,7 +117,7 @@ class AttemptRunner:
             return NeverSent()
         channel = self.channels.get(due.attempt.channel)
         if channel is None:
-            log.error("channel %s has open attempts and is not configured", due.attempt.channel)
+            log.error("channel %s must be asked and is not configured", due.attempt.channel)
             return Unknown(UnknownCause.CONNECTION)
         # A process that slept through its lease must not send: somebody else took over.
         age = asyncio.get_running_loop().time() - claimed_at

@@ -36,6 +36,7 @@ from services.payment.domain.query_schedule import (
     UNKNOWN_LIMIT,
     next_cashier_query_at,
     next_decision_ask_at,
+    next_late_ask_at,
     next_query_at,
     promised_until,
     send_again_at,
@@ -108,16 +109,35 @@ def _after_the_end(
     order: PaymentOrder, attempt: PaymentAttempt, answer: Answer, asking: Asking
 ) -> Outcome:
     """Late news about a finished attempt: money is always recorded, the rest confirms or not."""
-    if isinstance(answer, Succeeded):
-        if attempt.status is not AttemptStatus.SUCCEEDED:
+    if attempt.status is not AttemptStatus.SUCCEEDED:
+        if isinstance(answer, Succeeded):
             return _succeeded(order, attempt, answer, asking)
-        if (answer.trade_no, answer.amount) == (attempt.trade_no, attempt.received):
-            return Outcome(order, attempt)
-    elif isinstance(answer, Unknown) or attempt.status is not AttemptStatus.SUCCEEDED:
+        return Outcome(order, _asked_late(attempt, answer, asking))
+    if isinstance(answer, Unknown) or _is_known(answer, attempt):
         return Outcome(order, attempt)
     raise Contradiction(
         f"attempt {attempt.id} is {attempt.status}, and the channel now says {answer}"
     )
+
+
+def _is_known(answer: Answer, attempt: PaymentAttempt) -> bool:
+    """Whether it is the success that is recorded."""
+    return isinstance(answer, Succeeded) and (answer.trade_no, answer.amount) == (
+        attempt.trade_no,
+        attempt.received,
+    )
+
+
+def _asked_late(attempt: PaymentAttempt, answer: Answer, asking: Asking) -> PaymentAttempt:
+    """No money came after the end, as far as the channel says: asked again, until a day is over."""
+    if asking.call is not Call.QUERY or attempt.due_at is None or attempt.ended_at is None:
+        return attempt
+    due_at = next_late_ask_at(
+        ended_at=attempt.ended_at,
+        now=asking.now,
+        is_answered=not isinstance(answer, Unknown),
+    )
+    return replace(attempt, due_at=due_at)
 
 
 def _succeeded(
@@ -173,7 +193,7 @@ def refund_due(refund: Refund) -> OperatorItem:
 def _declined(
     order: PaymentOrder, attempt: PaymentAttempt, reason: FailureReason, asking: Asking
 ) -> Outcome:
-    declined = replace(_moved(attempt, AttemptStatus.DECLINED), reason=reason, due_at=None)
+    declined = _ended(attempt, AttemptStatus.DECLINED, reason, asking.now)
     if order.is_open and not asking.is_cashier:
         order = payment_order.fail(order, reason)
     return Outcome(order, declined)
@@ -276,14 +296,21 @@ def _never_sent(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) ->
 def _closed(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
     """A cashier's order outlives its attempts: it expires when none of them is open any more."""
     is_late = not asking.is_cashier or asking.now >= attempt.expires_at
-    closed = replace(
-        _moved(attempt, AttemptStatus.CLOSED),
-        reason=FailureReason.EXPIRED if is_late else None,
-        due_at=None,
-    )
+    reason = FailureReason.EXPIRED if is_late else None
+    closed = _ended(attempt, AttemptStatus.CLOSED, reason, asking.now)
     if order.is_open and not asking.is_cashier:
         order = payment_order.fail(order, FailureReason.EXPIRED)
     return Outcome(order, closed)
+
+
+def _ended(
+    attempt: PaymentAttempt, status: AttemptStatus, reason: FailureReason | None, now: datetime
+) -> PaymentAttempt:
+    """Over without money; where some may still come, it is asked about for a day."""
+    ended = replace(_moved(attempt, status), reason=reason, ended_at=now, due_at=None)
+    if not ended.may_be_paid_late:
+        return ended
+    return replace(ended, due_at=next_late_ask_at(ended_at=now, now=now, is_answered=True))
 
 
 def _received(attempt: PaymentAttempt, answer: Succeeded) -> PaymentAttempt:

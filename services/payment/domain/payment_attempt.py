@@ -74,7 +74,7 @@ class PaymentAttempt:
     a crash asks first. `due_at` is None where nothing is left to do. `received` is what the
     channel said it took, right amount or not. `method` is the way a payer opened the cashier.
     `close_wanted_at`: since when nobody shall pay by it any more. `asked_at`: when the payer
-    last came back and wanted to know.
+    last came back and wanted to know. `ended_at`: when it was declined or closed.
     """
 
     id: UUID
@@ -104,6 +104,7 @@ class PaymentAttempt:
     method: str | None = None
     close_wanted_at: datetime | None = None
     asked_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def number(self) -> str:
@@ -133,8 +134,19 @@ class PaymentAttempt:
         return self.asked_at is not None and self.asked_at > instant
 
     def shall_close(self, now: datetime) -> bool:
-        """Whether the channel must be told to take no money by this attempt any more."""
-        return self.is_open and (self.close_wanted_at is not None or now >= self.expires_at)
+        """Whether the channel must be told to take no money by this attempt any more.
+
+        One that ended is told again, should the channel still wait for its payer.
+        """
+        if self.is_open:
+            return self.close_wanted_at is not None or now >= self.expires_at
+        return self.status is not AttemptStatus.SUCCEEDED
+
+    @property
+    def may_be_paid_late(self) -> bool:
+        """Whether its end excludes no money: it was sent, and no bank refused that very debit."""
+        is_refused_debit = self.is_direct and self.status is AttemptStatus.DECLINED
+        return self.send_count > 0 and not self.is_open and not is_refused_debit
 
     @property
     def awaits_decision(self) -> bool:

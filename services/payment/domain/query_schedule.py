@@ -34,6 +34,20 @@ NOT_THERE_MARGIN = timedelta(minutes=5)
 # Two looks at the same replica lag would be one look.
 NOT_THERE_INTERVAL = timedelta(minutes=1)
 
+# How long after its end an attempt is asked about once more: channels confirm a close and take
+# money all the same. What was under way is booked within minutes; the rest is for banks that
+# answer at night. After a day the channel's bill is out.
+LATE_ASKS = (
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=12),
+    timedelta(hours=24),
+)
+# The last ask needs an answer, so a channel that is away is asked on, until the next bill is out.
+LATE_ASKS_LIMIT = timedelta(hours=48)
+
 # Billing decides within seconds; while it is down there is no use in asking often.
 DECISION_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 300, 1800))
 DECISION_INTERVAL = timedelta(hours=1)
@@ -87,6 +101,20 @@ def promised_until(*, unknown_since: datetime, now: datetime) -> datetime:
             return unknown_since + promise
     days_over = (now - unknown_since) // PROMISE_INTERVAL
     return unknown_since + (days_over + 1) * PROMISE_INTERVAL
+
+
+def next_late_ask_at(*, ended_at: datetime, now: datetime, is_answered: bool) -> datetime | None:
+    """When to ask again about an attempt that ended without money; None: never more.
+
+    `is_answered` tells whether the ask that is just over had an answer. Asks that nobody made in
+    time are not made up for: the next one tells as much.
+    """
+    for age in LATE_ASKS:
+        if now < ended_at + age:
+            return ended_at + age
+    if is_answered or now >= ended_at + LATE_ASKS_LIMIT:
+        return None
+    return now + QUERY_INTERVAL_WATCHING
 
 
 def next_decision_ask_at(*, unexpected_sequence: int, now: datetime) -> datetime:

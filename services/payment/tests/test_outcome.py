@@ -407,7 +407,6 @@ def test_what_a_direct_channel_closed_fails_the_order_as_expired() -> None:
     outcome = decide(order, an_attempt(order), Closed(), asked())
 
     assert outcome.attempt.status is AttemptStatus.CLOSED
-    assert outcome.attempt.due_at is None
     assert outcome.order.reason is FailureReason.EXPIRED
 
 

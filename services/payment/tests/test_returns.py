@@ -93,6 +93,20 @@ async def test_a_payer_who_paid_sees_it_as_soon_as_the_channel_says_so(
     assert shown["status_for_person"]["headline"] == "钱已收到，等税务入账"
 
 
+async def test_a_payer_who_paid_after_the_close_is_not_left_to_the_slow_schedule(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    order_id, payer_id, token = await a_return(payment)
+    attempt_id = (await payment.world.attempt(order_id))["id"]
+    await payment.give_up(order_id, str(attempt_id), payer_id)
+    alipay.pay(attempt_id.hex)
+
+    await say(payment, token, "paid")
+    await payment.world.run()
+
+    assert (await come_back(payment, token)).json()["status"] == "settled"
+
+
 async def test_pressing_again_does_not_ask_the_channel_more_often(
     payment: Payment, alipay: FakeCashier
 ) -> None:

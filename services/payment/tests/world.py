@@ -46,10 +46,12 @@ class World:
     limits: Limits = QUICK
     transactions: Transactions = field(init=False)
     runner: AttemptRunner = field(init=False)
+    late: AttemptRunner = field(init=False)
 
     def __post_init__(self) -> None:
         self.transactions = transactions_of(self.database)
         self.runner = self.a_runner()
+        self.late = self.a_runner(asks_late=True)
         channels = {id: channel.capabilities for id, channel in self.channels.items()}
         opener = OrderOpener(
             channels=channels, default_channel=self.channel.capabilities.id, clock=self.clock
@@ -91,12 +93,13 @@ class World:
         return request.body.payment_order_id
 
     async def run(self, runner: AttemptRunner | None = None) -> None:
-        """Run what is due now, until nothing is."""
-        while await (runner or self.runner).step():
-            pass
+        """Run what is due now, until nothing is; with a runner of the test's own only that one."""
+        for each in [runner] if runner else [self.runner, self.late]:
+            while await each.step():
+                pass
 
     async def run_to_the_end(self) -> None:
-        """Run, move the clock to the next due time, and so on until nothing is open."""
+        """Run, move the clock to the next due time, and so on until nothing is asked."""
         until = self.clock.now() + HORIZON
         while True:
             await self.run()
@@ -137,8 +140,7 @@ class World:
 
     async def _next_due_at(self) -> datetime | None:
         rows = await self.rows(
-            "SELECT min(due_at) AS due_at FROM payment_attempt"
-            " WHERE status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
+            "SELECT min(due_at) AS due_at FROM payment_attempt WHERE status <> 'SUCCEEDED'"
         )
         due_at: datetime | None = rows[0]["due_at"]
         return due_at
