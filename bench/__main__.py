@@ -1,4 +1,4 @@
-"""The benchmark: `python -m bench [--quick]`, as `make bench` and `make bench-quick` run it."""
+"""The benchmark: `python -m bench [mode] [--quick]`; `make bench` runs mode *core*."""
 
 import argparse
 import shutil
@@ -11,6 +11,9 @@ from pathlib import Path
 import msgspec
 
 from bench import pgbench
+from bench.callback import mode as callback
+from bench.callback.result import CallbackResult
+from bench.callback.result import table as callback_table
 from bench.core_process import PROFILE_DIR
 from bench.core_stack import SERVICES, WORKERS, CoreStack, default_folder
 from bench.drain import NotDrained
@@ -118,7 +121,7 @@ class Bench:
             violations=violations,
         )
 
-    def _confirm(self, found: Sweep) -> tuple[StepResult | None, StepResult | None]:
+    def _confirm(self, found: Sweep[StepResult]) -> tuple[StepResult | None, StepResult | None]:
         """The best rate must hold for longer too, or the next lower one counts."""
         held = [step for step in found.steps if step.latency_ms.p99 < LOOSE_P99_MS]
         for step in reversed(held):
@@ -159,21 +162,30 @@ def write(result: Result, folder: Path) -> None:
     (folder / PICTURE).write_text(latency_picture(result.steps, title=title))
 
 
+def write_callback(result: CallbackResult, folder: Path) -> None:
+    """JSON and table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    (folder / "benchmark-callback.json").write_bytes(encoded + b"\n")
+    told = f"# Last results of `make bench-callback`\n\n{callback_table(result)}"
+    (folder / "benchmark-callback.md").write_text(told)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; 0 where the run is valid."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("mode", nargs="?", choices=MODES, default="core")
     parser.add_argument("--quick", action="store_true", help="at most three minutes")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--publish", action="store_true", help="into docs/, where README points")
-    parser.add_argument("--profile", action="store_true", help="sample the workers' stacks too")
+    parser.add_argument("--profile", action="store_true", help="sample the processes' stacks too")
     options = parser.parse_args(argv)
     folder = ROOT / "docs" if options.publish else options.output
     profiles = options.output.resolve() / "profile" if options.profile else None
     report = Report()
     core = CoreStack(default_folder("bench"), settings=_sampled(profiles), report=report)
     try:
-        bench = Bench(core, QUICK if options.quick else FULL, report)
-        result = bench.run(quick=options.quick)
+        told, is_valid = MODES[options.mode](core, report, folder, quick=options.quick)
     except DevstackError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USE
@@ -182,11 +194,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_VOID
     finally:
         core.down(delete=True)
-    write(result, folder)
-    sys.stdout.write(f"\n{table(result)}\nWritten to {folder}.\n")
+    sys.stdout.write(f"\n{told}\nWritten to {folder}.\n")
     if profiles is not None:
         sys.stdout.write(profile_table(profiles))
-    return 0 if result.is_valid else EXIT_VOID
+    return 0 if is_valid else EXIT_VOID
+
+
+def _run_core(core: CoreStack, report: Report, folder: Path, *, quick: bool) -> tuple[str, bool]:
+    result = Bench(core, QUICK if quick else FULL, report).run(quick=quick)
+    write(result, folder)
+    return table(result), result.is_valid
+
+
+def _run_callback(
+    core: CoreStack, report: Report, folder: Path, *, quick: bool
+) -> tuple[str, bool]:
+    protocol = callback.QUICK if quick else callback.FULL
+    result = callback.CallbackBench(core, protocol, report).run(quick=quick)
+    write_callback(result, folder)
+    return callback_table(result), True
+
+
+# Mode → runs it, writes what it found, and returns the table and whether the run is valid.
+MODES = {"core": _run_core, "callback": _run_callback}
 
 
 def _sampled(profiles: Path | None) -> dict[str, dict[str, str]]:

@@ -52,7 +52,9 @@ def commands_of(service: str) -> ServiceCommands[Any]:
     """The service's own commands, with its worker in core mode."""
     known: dict[str, ServiceCommands[Any]] = {
         "billing": billing.COMMANDS,
-        "payment": replace(payment.COMMANDS, processes={"worker": _payment_worker}),
+        "payment": replace(
+            payment.COMMANDS, processes={**payment.COMMANDS.processes, "worker": _payment_worker}
+        ),
         "notifier": replace(notifier.COMMANDS, processes={"worker": _notifier_worker}),
     }
     if service not in known:

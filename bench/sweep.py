@@ -2,20 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from bench.step import StepResult
+from bench.step import Latency
 
 RATIO = 1.25
 LOWEST_RATE = 20.0
 
 
+class Step(Protocol):
+    """What a rate gave, as far as the search looks at it."""
+
+    @property
+    def offered_rate(self) -> float: ...
+    @property
+    def latency_ms(self) -> Latency: ...
+
+
+Found = TypeVar("Found", bound=Step)
+
+
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Generic[Found]):
     """All steps, in ascending order of their rate."""
 
-    steps: list[StepResult]
+    steps: list[Found]
 
-    def best(self, p99_ms: float) -> StepResult | None:
+    def best(self, p99_ms: float) -> Found | None:
         """The highest rate that was settled with p99 below the limit, as were all below it."""
         best = None
         for step in self.steps:
@@ -25,18 +38,18 @@ class Sweep:
         return best
 
 
-def holds(step: StepResult, p99_ms: float) -> bool:
+def holds(step: Step, p99_ms: float) -> bool:
     return step.latency_ms.p99 < p99_ms
 
 
 def sweep(
-    run: Callable[[float], StepResult],
+    run: Callable[[float], Found],
     *,
     first_rate: float,
     p99_ms: float,
     strict_p99_ms: float,
     steps_max: int,
-) -> Sweep:
+) -> Sweep[Found]:
     """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once."""
     steps = [run(first_rate)]
     while len(steps) < steps_max and holds(steps[-1], p99_ms):

@@ -1,0 +1,1 @@
+"""Mode *callback*: how many signed notifications of channels one API verifies and settles."""
