@@ -119,6 +119,15 @@ async def money_comes_after_closing(payer: Payer) -> None:
     assert await payer.give_up() in (200, 202)
 
 
+async def money_comes_after_closing_and_only_the_payer_says_so(payer: Payer) -> None:
+    await payer.begin(BROWSER[payer.channel])
+    await payer.open()
+    await payer.lie(Lie("pay_after_close", delay_ms=1500), SILENT)
+    assert await payer.give_up() in (200, 202)
+    await payer.until_attempt("closed")
+    await payer.insist_until_attempt("succeeded")
+
+
 async def money_comes_after_failing(payer: Payer) -> None:
     await payer.begin(BROWSER[payer.channel])
     await payer.open()
@@ -202,6 +211,7 @@ CASHIER_CASES = (
     ),
     Case("decline", tries_again_after_a_decline, PAID),
     Case("pay_after_close", money_comes_after_closing, PAID),
+    Case("pay_after_close, silent", money_comes_after_closing_and_only_the_payer_says_so, PAID),
     Case("late success", money_comes_after_failing, PAID_LATE),
     Case("late success beside another order", money_comes_after_another_order_paid, PAID_TWICE),
     Case("expiry", time_runs_out, ENDED_UNPAID),
