@@ -111,10 +111,10 @@ render: setup ## render every Kubernetes overlay and prove what the manifests pr
 fuzz: setup ## verify a million mutated callbacks of both cashier channels; none may pass
 	@$(RUN) -m services.payment.tests.fuzz $(FUZZ)
 
-# The usual run draws a few of the orders of events that this one goes through.
-properties: setup ## thousands of orders of payments, faults and closing (10 to 30 minutes)
+# `make test` goes through the same few orders of events each time; this one draws its own.
+properties: setup ## thousands of orders of payments, faults and closing, drawn anew (half an hour)
 	@SONGHE_TEST_LONG=1 SONGHE_BILL_RUNS=2000 SONGHE_MACHINE_RUNS=2000 SONGHE_TEST_DOUBLE_PAYS=200 $(RUN) -m pytest -q \
-	  services/payment/tests/test_attempt_machine.py services/payment/tests/bill_machine.py services/payment/tests/test_pay_and_close_raced.py \
+	  services/payment/tests/test_attempt_machine.py services/payment/tests/test_bill_machine.py services/payment/tests/test_pay_and_close_raced.py \
 	  tests/integration/test_double_pay.py
 
 rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)

@@ -35,8 +35,9 @@ from services.payment.tests.world import World, some_clock
 from shared.kernel.money import Money
 from shared.runtime.database import Database, open_database
 
-# Every build makes a few runs; `make properties` the many that were promised.
-RUNS = int(os.environ.get("SONGHE_BILL_RUNS", "15"))
+# Every build makes the same few runs; `make properties` draws the many that were promised.
+DRAWN_RUNS = os.environ.get("SONGHE_BILL_RUNS")
+# At half an hour each still less than the day for which ended attempts are asked about.
 STEPS = 20
 CASHIERS = (CASHIER.id, OTHER_CASHIER.id)
 DIRECT_FAULTS = ("timeout_before_booking", "timeout_after_booking", "error_500", "decline")
@@ -90,7 +91,7 @@ class Bills(RuleBasedStateMachine):
     @precondition(lambda self: self.bill.begun)
     @rule(pick=PICKS, is_exact=st.sampled_from((True, True, False)))
     def pay(self, pick: int, is_exact: bool) -> None:
-        """Also at a cashier that was closed: channels break that promise."""
+        """Also at a cashier that was closed: channels break that promise, and may not tell."""
         attempt_id, cashier = self._begun(pick)
         number = attempt_id.hex
         if number in cashier.amounts and not isinstance(cashier.book.get(number), Succeeded):
@@ -183,7 +184,8 @@ def test_bills_keep_their_promises_in_any_order_of_events(
         run_state_machine_as_test(
             Bills,
             settings=settings(
-                max_examples=RUNS,
+                max_examples=int(DRAWN_RUNS or "10"),
+                derandomize=DRAWN_RUNS is None,
                 stateful_step_count=STEPS,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
