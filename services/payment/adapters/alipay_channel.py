@@ -145,7 +145,7 @@ class AlipayChannel:
     def verify(self, notification: RawNotification) -> VerifiedNotification:
         try:
             parameters = read_form(notification.body)
-            check_notification(parameters, self._keys.keys.platform)
+            check_notification(parameters, self._keys.platform)
             told = msgspec.convert(parameters, Notification)
             self._check_addressee(told)
             return told_by_notification(told)

@@ -55,6 +55,11 @@ class AlipayKeyFolder:
             return self._chosen
         return self._chosen
 
+    @property
+    def platform(self) -> tuple[rsa.RSAPublicKey, ...]:
+        """What verifying needs; whether ours fit together does not matter to it."""
+        return self._platform.keys
+
     def _choose(self) -> AlipayKeys:
         app, root, platform = self._app.keys, self._root.keys, self._platform.keys
         if not root:

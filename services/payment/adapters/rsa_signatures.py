@@ -16,6 +16,7 @@ from shared.runtime.key_files import KeyFileError
 
 # Both channels sign with RSA-2048; a shorter key is a mistake or an attack.
 KEY_BITS_MIN = 2048
+_PADDING, _HASH = padding.PKCS1v15(), hashes.SHA256()
 CERTIFICATE_BEGINS = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -32,7 +33,7 @@ class NotVerified(ValueError):
 
 def sign(key: rsa.RSAPrivateKey, message: bytes) -> str:
     """The signature in base64."""
-    signature = key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    signature = key.sign(message, _PADDING, _HASH)
     return base64.b64encode(signature).decode("ascii")
 
 
@@ -40,7 +41,7 @@ def is_signed(key: rsa.RSAPublicKey, message: bytes, signature: str) -> bool:
     """Whether `signature` (base64) over exactly these bytes was made with the key's other half."""
     try:
         decoded = base64.b64decode(signature, validate=True)
-        key.verify(decoded, message, padding.PKCS1v15(), hashes.SHA256())
+        key.verify(decoded, message, _PADDING, _HASH)
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True

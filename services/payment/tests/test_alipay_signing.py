@@ -5,12 +5,15 @@ Vectors: vectors/alipay_rsa2.json, from alipay-sdk-nodejs-all@e167639 and alipay
 
 import base64
 import json
+import re
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from services.payment.adapters import alipay_signing
 from services.payment.adapters.alipay_certificates import certificate_serial, root_serial
@@ -136,6 +139,37 @@ def test_a_wrong_signature_is_refused_and_never_an_error(signature: str) -> None
 def test_what_is_not_a_form_is_refused(body: bytes) -> None:
     with pytest.raises(NotVerified):
         alipay_signing.read_form(body)
+
+
+BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+TEXTS = st.text(st.characters(codec="utf-8"))
+
+
+@given(st.dictionaries(TEXTS, TEXTS, min_size=1))
+def test_whatever_a_form_can_hold_is_read_as_it_was_written(parameters: dict[str, str]) -> None:
+    read = alipay_signing.read_form(urlencode(parameters).encode())
+
+    assert read == parameters
+
+
+@given(st.text(alphabet="%+\\\n =xuUN0189aAfFéE", max_size=40))
+@example("\\%41")
+@example("%5C%5Cx41")
+@example("%e5%9f%ba+%2B")
+def test_escapes_mean_what_they_mean_everywhere_and_broken_ones_are_refused(value: str) -> None:
+    body = f"name={value}".encode()
+    try:
+        meant = unquote_plus(value, errors="strict")
+    except UnicodeDecodeError:
+        meant = None
+
+    if meant is None or BROKEN_ESCAPE.search(value) or not body.isascii():
+        with pytest.raises(NotVerified):
+            alipay_signing.read_form(body)
+    else:
+        assert alipay_signing.read_form(body) == {"name": meant}
 
 
 @pytest.mark.parametrize("case", VECTORS["response_published"], ids=lambda case: case["id"])
