@@ -109,7 +109,8 @@ def build_app(
     return app
 
 
-def correlation_of(request: Request) -> UUID:
+# Dependencies are async, since FastAPI runs a plain one in a thread, which costs more than it does.
+async def correlation_of(request: Request) -> UUID:
     """The id that binds log lines and events of this request together."""
     correlation_id: UUID = request.state.correlation_id
     return correlation_id

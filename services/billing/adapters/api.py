@@ -63,7 +63,7 @@ class Parts:
     clock: Clock
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 

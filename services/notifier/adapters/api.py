@@ -25,7 +25,7 @@ class Parts:
     texts: Texts
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 

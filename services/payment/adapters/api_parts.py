@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from services.payment.adapters.refused_notifications import Evidence
 from services.payment.adapters.stream_tickets import StreamTickets
 from services.payment.adapters.switch_board import SwitchBoard
 from services.payment.application.call_cashiers import CashierCalls
+from services.payment.application.ports import CashierChannel
 from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.refusal import (
     CHANNEL_SILENT,
@@ -68,6 +70,12 @@ class Parts:
             if (channel.kind is ChannelKind.DIRECT and channel.usable) or id in self.calls.channels
         }
 
+    @cached_property
+    def cashiers(self) -> dict[str, CashierChannel]:
+        """Channels that tell us of payments by themselves."""
+        called = self.calls.channels.items()
+        return {id: channel for id, channel in called if isinstance(channel, CashierChannel)}
+
     @property
     def silent(self) -> frozenset[str]:
         """Channels that this process spares its calls just now, because none was answered."""
@@ -88,12 +96,12 @@ class Parts:
         return Wording(channel.name.zh, channel.name.en) if channel else Wording("", "")
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
 
-def _language(preferred: PreferredLanguage) -> Language:
+async def _language(preferred: PreferredLanguage) -> Language:
     return Language(preferred)
 
 

@@ -70,14 +70,14 @@ async def hear_notification(channel: ChannelId, request: Request, here: Here) ->
 
     Answered in the channel's own words, after the effect is committed.
     """
-    cashier = here.calls.channels.get(channel)
-    if not isinstance(cashier, CashierChannel):
+    cashier = here.cashiers.get(channel)
+    if cashier is None:
         raise refused("channel_not_notifying")
     started_at = perf_counter()
     body = b""
     try:
         body = await _body(request)
-        await _hear(here, cashier, request, body)
+        await _hear(here, channel, cashier, request, body)
         reply = cashier.acknowledgement
     except NotificationRefused as refusal:
         await here.evidence.keep(channel, refusal.reason, body)
@@ -86,11 +86,12 @@ async def hear_notification(channel: ChannelId, request: Request, here: Here) ->
     return _response(reply)
 
 
-async def _hear(here: Parts, cashier: CashierChannel, request: Request, body: bytes) -> None:
+async def _hear(
+    here: Parts, channel: str, cashier: CashierChannel, request: Request, body: bytes
+) -> None:
     """Raises NotificationRefused unless it is committed, or tells nothing about any attempt."""
-    raw = RawNotification({name.lower(): value for name, value in request.headers.items()}, body)
-    told = _verified(cashier, raw)
-    channel = cashier.capabilities.id
+    # Starlette's names are in lower case.
+    told = _verified(cashier, RawNotification(dict(request.headers.items()), body))
     attempt_id = _attempt_id(told.attempt_number)
     hearing = Hearing.NOT_OURS
     if attempt_id is not None:
