@@ -180,6 +180,16 @@ def no_lease(reached: Callable[[], None]) -> None:
     repositories.PostgresAttempts.claim = claim  # type: ignore[method-assign]
 
 
+def a_close_is_believed(reached: Callable[[], None]) -> None:
+    """What a channel closed or declined is never asked about again."""
+    from services.payment.domain import outcome
+
+    def never(**asked: object) -> None:
+        reached()
+
+    _replace(outcome, "next_late_ask_at", never)
+
+
 def no_unique_open_order(reached: Callable[[], None]) -> None:
     from services.payment.adapters import repositories
 
@@ -293,6 +303,7 @@ def _replace(module: ModuleType, name: str, by: object) -> None:
 
 DISPATCH = "shared/tests/messaging/test_dispatch.py"
 RELAY = "shared/tests/messaging/test_relay.py"
+LATE_MONEY = "services/payment/tests/test_late_money.py"
 ATTEMPTS = "services/payment/tests/test_run_attempts.py"
 REACTIONS = "services/payment/tests/test_reactions.py"
 UNIT = "shared/tests/messaging/test_unit_of_work.py"
@@ -357,6 +368,15 @@ MUTATIONS = [
         "an attempt that another worker holds is taken too",
         no_lease,
         tests=(f"{ATTEMPTS}::test_two_workers_never_send_an_attempt_twice",),
+    ),
+    Mutation(
+        "a_close_is_believed",
+        "nobody asks whether money came after an attempt ended",
+        a_close_is_believed,
+        tests=(
+            f"{LATE_MONEY}::"
+            "test_money_taken_after_a_confirmed_close_pays_the_open_order_without_a_notification",
+        ),
     ),
     Mutation(
         "no_unique_open_order",
