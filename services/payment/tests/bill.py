@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.payment.adapters.repositories import PaymentUnit
+from services.payment.adapters.returns_api import ASK_PAUSE
 from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.close_attempts import want_attempt_closed
 from services.payment.application.expire_orders import expire_orders
@@ -101,6 +102,13 @@ class Bill:
             return
         if due is not None:
             await self.calls.close(due)
+
+    async def come_back(self) -> None:
+        """The payer says "I have paid" on the page that the cashier leads back to."""
+        order_id, now = self.orders[-1], self.world.clock.now()
+        async with self.world.transactions() as unit:
+            await unit.orders.lock([order_id])
+            await unit.cashier_attempts.ask_now(order_id, now=now, pause=ASK_PAUSE)
 
     async def hear(self, attempt_id: UUID, told: RawNotification) -> None:
         """A notification arrives, and what it says is verified and recorded."""

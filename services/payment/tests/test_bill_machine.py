@@ -137,6 +137,12 @@ class Bills(RuleBasedStateMachine):
     def give_up(self, pick: int) -> None:
         self._do(self.bill.give_up(self._begun(pick)[0]))
 
+    @precondition(lambda self: self.bill.orders)
+    @rule()
+    def come_back(self) -> None:
+        """Paid or not, the payer says so: it only makes us ask."""
+        self._do(self.bill.come_back())
+
     @rule()
     def work(self) -> None:
         """All loops run once over what is due."""
