@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz properties bench bench-quick bench-growth bench-callback crash crash-quick mutations
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz properties bench bench-quick bench-growth bench-callback bench-starts crash crash-quick mutations
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-growth: setup ## measure throughput beside 10⁴, 10⁵ and 10⁶ settled 
 
 bench-callback: setup ## measure how many callbacks of channels are verified and settled (five minutes)
 	@$(RUN) -m bench callback
+
+bench-starts: setup ## measure how long a payer waits from "pay" to the cashier (two minutes)
+	@$(RUN) -m bench starts
 
 crash: setup ## kill everything everywhere under load and count; SCENARIO=x runs one (45 min)
 	@$(RUN) -m tests.crash $(SCENARIO)

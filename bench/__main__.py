@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import pgbench
+from bench import pgbench, starts
 from bench.callback import mode as callback
 from bench.callback.result import CallbackResult
 from bench.callback.result import table as callback_table
@@ -22,6 +22,8 @@ from bench.peers.run_naive import naive_steps
 from bench.picture import latency_picture
 from bench.result import LOOSE_P99_MS, STRICT_P99_MS, Result, now, this_commit, this_machine
 from bench.sampler import profile_table
+from bench.starts import StartsResult
+from bench.starts import table as starts_table
 from bench.step import StepResult, Void, Window, run_step
 from bench.sweep import Sweep, sweep
 from bench.table import table
@@ -171,6 +173,15 @@ def write_callback(result: CallbackResult, folder: Path) -> None:
     (folder / "benchmark-callback.md").write_text(told)
 
 
+def write_starts(result: StartsResult, folder: Path) -> None:
+    """JSON and table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    (folder / "benchmark-starts.json").write_bytes(encoded + b"\n")
+    told = f"# Last results of `make bench-starts`\n\n{starts_table(result)}"
+    (folder / "benchmark-starts.md").write_text(told)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; 0 where the run is valid."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -215,8 +226,15 @@ def _run_callback(
     return callback_table(result), True
 
 
+def _run_starts(core: CoreStack, report: Report, folder: Path, *, quick: bool) -> tuple[str, bool]:
+    protocol = starts.QUICK if quick else starts.FULL
+    result = starts.run_starts(core, protocol, report, quick=quick)
+    write_starts(result, folder)
+    return starts_table(result), True
+
+
 # Mode → runs it, writes what it found, and returns the table and whether the run is valid.
-MODES = {"core": _run_core, "callback": _run_callback}
+MODES = {"core": _run_core, "callback": _run_callback, "starts": _run_starts}
 
 
 def _sampled(profiles: Path | None) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Attempts whose payers are in the cashier, written by payment's own rows in set statements."""
+"""Open orders, and attempts whose payers are in the cashier: payment's rows, in set statements."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,15 +36,13 @@ class OpenAttempt:
 
 async def open_attempts(database: Database, count: int, *, now: datetime) -> list[OpenAttempt]:
     """As many orders, each with one attempt that awaits its payer."""
+    # Opened, attempt begun, awaiting the payer.
+    orders = await open_orders(database, count, now=now, version=3)
     opened: list[OpenAttempt] = []
     while len(opened) < count:
         numbers = range(len(opened), min(count, len(opened) + SET_MAX))
-        orders = [_order(number, now) for number in numbers]
-        attempts = [_attempt(order, n, now) for order, n in zip(orders, numbers, strict=True)]
+        attempts = [_attempt(orders[number], number, now) for number in numbers]
         async with database.transaction() as unit:
-            await unit.connection.execute(
-                INSERT_ORDERS, binds(ORDER, [order_row(order) for order in orders])
-            )
             await unit.connection.execute(
                 INSERT_ATTEMPTS, binds(ATTEMPT, [attempt_row(attempt) for attempt in attempts])
             )
@@ -52,7 +50,23 @@ async def open_attempts(database: Database, count: int, *, now: datetime) -> lis
     return opened
 
 
-def _order(number: int, now: datetime) -> PaymentOrder:
+async def open_orders(
+    database: Database, count: int, *, now: datetime, version: int = 1
+) -> list[PaymentOrder]:
+    """As many orders of as many people, who have yet to choose a channel."""
+    opened: list[PaymentOrder] = []
+    while len(opened) < count:
+        numbers = range(len(opened), min(count, len(opened) + SET_MAX))
+        orders = [_order(number, now, version) for number in numbers]
+        async with database.transaction() as unit:
+            await unit.connection.execute(
+                INSERT_ORDERS, binds(ORDER, [order_row(order) for order in orders])
+            )
+        opened += orders
+    return opened
+
+
+def _order(number: int, now: datetime, version: int) -> PaymentOrder:
     person_id = new_id()
     return PaymentOrder(
         id=new_id(),
@@ -66,8 +80,7 @@ def _order(number: int, now: datetime) -> PaymentOrder:
         period="2026-11",
         channel=CHOSEN_BY_PAYER,
         status=OrderStatus.REQUESTED,
-        # Opened, attempt begun, awaiting the payer.
-        version=3,
+        version=version,
         expires_at=now + LIFETIME,
         opened_at=now,
         correlation_id=new_id(),
