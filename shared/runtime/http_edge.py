@@ -77,11 +77,12 @@ class HttpEdge:
         self._surface: Surface | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._surface is None:
+            # With `lifespan.startup`, where there is one: no request shall wait for it.
+            self._surface = self._read_surface()
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._surface is None:
-            self._surface = self._read_surface()
         route = self._surface.find(scope["path"], scope["method"])
         exchange = _Exchange(scope, receive, send, route)
         with structlog.contextvars.bound_contextvars(correlation_id=str(exchange.correlation_id)):

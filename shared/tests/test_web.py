@@ -488,3 +488,20 @@ async def test_the_document_describes_problems_and_both_kinds_of_token(
                     assert list(answer["content"]) == ["application/problem+json"]
     internal = document["paths"]["/demo/v1/internal/contacts"]["get"]
     assert internal["security"] == [{"service": []}]
+
+
+async def test_the_document_is_there_before_the_first_request() -> None:
+    app = build_app("demo", router=router)
+    told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    sent: list[str] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return told.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message["type"])
+
+    await app({"type": "lifespan", "state": {}}, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert app.openapi_schema is not None
