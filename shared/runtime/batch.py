@@ -1,8 +1,9 @@
 """One batch of records in one transaction, halved around what fails.
 
-Every try, the batch and then each half, is a savepoint around blocked-key look-up, claim, effect
-and outbox. A dead letter and its blocked key are written outside the failed savepoint, so that
-the next half sees them.
+Nearly always nothing fails: the first transaction takes the batch as a whole, without savepoints.
+After a failure another one begins, in which every try, the batch and then each half, is a
+savepoint around blocked-key look-up, claim, effect and outbox. A dead letter and its blocked key
+are written outside the failed savepoint, so that the next half sees them.
 """
 
 from collections import defaultdict
@@ -17,6 +18,9 @@ from shared.runtime.database import is_transient
 from shared.runtime.dead_letters import blocked_keys, is_settled, park, park_held
 from shared.runtime.inbox import already_claimed, claim
 from shared.runtime.unit_of_work import Unit
+
+# Applied, duplicate, held.
+Effects = tuple[list[Received], list[Received], list[Received]]
 
 TRIES_MAX = 3
 # If everything in a batch of this size fails, the fault is ours, not the records'.
@@ -58,6 +62,12 @@ class Batch:
         self._waiting_keys: set[tuple[str, bytes]] = set()
         self.outcome = Outcome()
 
+    async def apply_whole(self, records: Sequence[Received]) -> Outcome:
+        """Apply all records or none: whatever fails passes through and ends the transaction."""
+        if records:
+            self._add(await self._effects(records))
+        return self.outcome
+
     async def apply(self, records: Sequence[Received]) -> Outcome:
         """Apply the records; a transient error passes through and ends the transaction."""
         await self._attempt(records)
@@ -69,12 +79,16 @@ class Batch:
             return
         try:
             async with self._unit.savepoint():
-                applied, duplicate, held = await self._effects(records)
+                effects = await self._effects(records)
         except Exception as error:
             if is_transient(error):
                 raise
             await self._after_failure(records, error)
             return
+        self._add(effects)
+
+    def _add(self, effects: Effects) -> None:
+        applied, duplicate, held = effects
         self.outcome.applied += applied
         self.outcome.duplicate += duplicate
         self.outcome.held += held
@@ -107,9 +121,7 @@ class Batch:
         if self._consumer.hold_back and record.topic_key is not None:
             self._waiting_keys.add(record.topic_key)
 
-    async def _effects(
-        self, records: Sequence[Received]
-    ) -> tuple[list[Received], list[Received], list[Received]]:
+    async def _effects(self, records: Sequence[Received]) -> Effects:
         flowing, held = await self._split_by_blocked_keys(records)
         for record in flowing:
             if record.malformed is not None:

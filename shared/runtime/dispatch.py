@@ -36,8 +36,9 @@ from shared.runtime.metrics import (
     POSITION_OUT_OF_LOG,
 )
 from shared.runtime.positions import Fenced, Partition, move_positions
-from shared.runtime.subscription import Subscription, Taken
+from shared.runtime.subscription import Moves, Subscription, Taken
 from shared.runtime.topics import WrongPartitions, require_partitions
+from shared.runtime.unit_of_work import Unit
 from shared.runtime.waiting import Stopping, unless_stopping, wait_for_any
 
 log = structlog.get_logger(__name__)
@@ -178,13 +179,7 @@ class Dispatch:
             if (handled := receive_record(record, self._consumer)) is not None
         ]
         with DISPATCH_BATCH_SECONDS.labels(consumer=self._consumer.name).time():
-            async with self._database.transaction() as unit:
-                outcome = await Batch(unit, self._consumer, self._tries).apply(received)
-                if outcome.is_our_fault:
-                    raise WholeBatchFailed(_first_error(outcome))
-                moves = taken.moves(outcome.unresolved)
-                await move_positions(unit.connection, self._consumer.name, moves)
-                crash_points.reach("dispatch.before_commit")
+            outcome, moves = await self._commit(taken, received)
         crash_points.reach("dispatch.after_commit")
         subscription.moved(moves)
         if outcome.applied and self._on_applied is not None:
@@ -194,6 +189,29 @@ class Dispatch:
         if not outcome.unresolved:
             self._backoff.reset()
         return not outcome.unresolved
+
+    async def _commit(self, taken: Taken, received: Sequence[Received]) -> tuple[Outcome, Moves]:
+        """The batch as a whole, and after a failure in a new transaction around what fails."""
+        try:
+            async with self._database.transaction() as unit:
+                outcome = await Batch(unit, self._consumer, self._tries).apply_whole(received)
+                return outcome, await self._move(unit, taken, outcome)
+        except Exception as error:
+            if isinstance(error, Fenced) or is_transient(error):
+                raise
+        async with self._database.transaction() as unit:
+            outcome = await Batch(unit, self._consumer, self._tries).apply(received)
+            if outcome.is_our_fault:
+                raise WholeBatchFailed(_first_error(outcome))
+            return outcome, await self._move(unit, taken, outcome)
+
+    async def _move(self, unit: Unit, taken: Taken, outcome: Outcome) -> Moves:
+        # Here and not at the boundary: the positions are the last rows that a batch locks.
+        await unit.flush()
+        moves = taken.moves(outcome.unresolved)
+        await move_positions(unit.connection, self._consumer.name, moves)
+        crash_points.reach("dispatch.before_commit")
+        return moves
 
     def _remember_tries(self, received: Sequence[Received], outcome: Outcome) -> None:
         """Failures with tries left are counted by place; everything else is forgotten."""
