@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import exc
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.kernel.clock import Clock, SystemClock
 from shared.kernel.errors import Unavailable
@@ -31,10 +31,11 @@ TRANSIENT_STATES = ("55P03", "25006", "25P03")
 
 
 class Database:
-    """A pool of connections; `transaction()` is the only way to write."""
+    """A pool of connections; what belongs together is written in `transaction()`."""
 
     def __init__(self, engine: AsyncEngine, *, source: str, clock: Clock) -> None:
         self.engine = engine
+        self._each_alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._source = source
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
@@ -53,6 +54,12 @@ class Database:
         if unit.has_sendable:
             for listener in self._listeners:
                 listener()
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own: one trip, not three."""
+        async with self._each_alone.connect() as connection:
+            yield connection
 
     async def close(self) -> None:
         await self.engine.dispose()
