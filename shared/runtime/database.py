@@ -133,6 +133,10 @@ def _connect_args(url: str, source: str, statement_timeout: timedelta) -> dict[s
         "lock_timeout": _milliseconds(LOCK_TIMEOUT),
         "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
         "timezone": "UTC",
+        # Statements are planned once for a table that grows: what is best while it is empty reads
+        # all of it an hour later. Compiling them would cost more than running them.
+        "enable_seqscan": "off",
+        "jit": "off",
     }
     if make_url(url).get_driver_name() == "asyncpg":
         return {
