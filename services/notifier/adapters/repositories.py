@@ -1,6 +1,6 @@
 """The rows in PostgreSQL: set statements with array binds that run on asyncpg and psycopg."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,6 +71,7 @@ QUEUED_OF_ORDERS = text(
     f"""
     SELECT {DELIVERY_COLUMNS} FROM notification AS told {DELIVERY_JOINS}
     WHERE told.payment_order_id = ANY(CAST(:order_ids AS uuid[])) AND told.status = 'QUEUED'
+      AND told.template = ANY(CAST(:templates AS text[]))
     ORDER BY told.id
     FOR UPDATE OF told
     """
@@ -156,10 +157,13 @@ class PostgresNotifications:
         if notifications:
             await self._connection.execute(ADD, {"at": at, **_columns(notifications)})
 
-    async def queued_of_orders(self, order_ids: Sequence[UUID]) -> list[Delivery]:
+    async def queued_of_orders(
+        self, order_ids: Sequence[UUID], *, templates: Collection[str]
+    ) -> list[Delivery]:
         if not order_ids:
             return []
-        rows = await self._connection.execute(QUEUED_OF_ORDERS, {"order_ids": list(order_ids)})
+        wanted = {"order_ids": list(order_ids), "templates": sorted(templates)}
+        rows = await self._connection.execute(QUEUED_OF_ORDERS, wanted)
         return [_delivery(row) for row in rows.mappings()]
 
     async def claim_due(self, *, limit: int, lease_seconds: float) -> list[Delivery]:

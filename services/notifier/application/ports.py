@@ -1,6 +1,6 @@
 """What the use cases need from outside; the adapters are in `adapters/`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,8 +78,13 @@ class Notifications(Protocol):
     async def add(self, notifications: Sequence[Notification], *, at: datetime) -> None:
         """Record those that are not recorded yet; the others stay as they are."""
 
-    async def queued_of_orders(self, order_ids: Sequence[UUID]) -> list[Delivery]:
-        """The SMS of these orders that nobody handed over yet, locked, in the order of ids."""
+    async def queued_of_orders(
+        self, order_ids: Sequence[UUID], *, templates: Collection[str]
+    ) -> list[Delivery]:
+        """The SMS of these orders, with one of these templates, that nobody handed over yet.
+
+        Locked, in the order of ids.
+        """
 
     async def claim_due(self, *, limit: int, lease_seconds: float) -> list[Delivery]:
         """Take due SMS rows for `lease_seconds` of database time; rows others hold are skipped."""

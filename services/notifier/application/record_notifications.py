@@ -6,6 +6,7 @@ from typing import Any
 from services.notifier.application.ports import Unit
 from services.notifier.domain.announcements import (
     ANNOUNCEMENTS,
+    OVERTAKEN_BY_SETTLEMENT,
     Announcement,
     Announcements,
     bill_of,
@@ -39,7 +40,7 @@ async def record_notifications(
     await unit.notifications.lock_orders(order_ids, settled=bool(announcement.overtakes))
     told = [each for message in messages for each in notifications_of(message, announcement)]
     await unit.notifications.add(told, at=now)
-    queued = await unit.notifications.queued_of_orders(order_ids)
+    queued = await unit.notifications.queued_of_orders(order_ids, templates=OVERTAKEN_BY_SETTLEMENT)
     withdrawn = [
         end(delivery, status, now)
         for delivery in queued
