@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.kernel.clock import Clock
 from shared.runtime.database import Database
 from shared.runtime.dead_letters import count_open
+from shared.runtime.messaging_tables import OUTBOX_STORAGE
 from shared.runtime.metrics import DEAD_LETTERS_OPEN, OPERATOR_ITEMS_OPEN
 
 log = structlog.get_logger(__name__)
@@ -20,8 +21,9 @@ log = structlog.get_logger(__name__)
 OUTBOX_RETENTION = timedelta(days=14)
 INBOX_RETENTION = timedelta(days=30)
 IDEMPOTENCY_RETENTION = timedelta(hours=48)
-# Rows find a partition even if no worker runs for a week; later ones go to the default one.
-PARTITIONS_AHEAD = 7
+# Rows find a partition even if no worker runs for three days; later ones go to the default one.
+# Each partition is looked into at every look for unsent rows.
+PARTITIONS_AHEAD = 3
 DELETE_ROWS_MAX = 5_000
 # Making or dropping a partition locks the whole outbox: rather later than in everybody's way.
 LOCK_OUTBOX = text("SET LOCAL lock_timeout = '500ms'")
@@ -111,6 +113,7 @@ class Housekeeping:
                 text(
                     f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF outbox"
                     f" FOR VALUES FROM ('{start.isoformat()}') TO ('{end.isoformat()}')"
+                    f" WITH ({OUTBOX_STORAGE})"
                 )
             )
 
