@@ -43,7 +43,7 @@ REGION, SCHEME, BASE = "310000", "flexible", Money(1_000_000)
 # What one transaction takes at most; more only makes the first of them wait.
 SET_MAX = 200
 ASSESS_SET = 500
-TICK_SECONDS = 0.01
+TICK_SECONDS = 0.02
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Generator:
     """Requests payments in one billing database; `connections` transactions at a time."""
 
     database_url: str
-    connections: int = 2
+    connections: int = 1
     _database: Database = field(init=False)
     _assessed: list[UUID] = field(default_factory=list)
     _settings: BillingSettings = field(init=False)
@@ -251,7 +251,7 @@ if __name__ == "__main__":
     parser.add_argument("--database-url", required=True)
     parser.add_argument("--rate", type=float, required=True, help="orders per second")
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--wait", action="store_true", help="say `assessed`, start at a line")
     parser.add_argument("--history", type=Path, required=True)
     uvloop.run(_main(parser.parse_args()))
