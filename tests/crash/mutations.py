@@ -7,10 +7,11 @@ whenever the broken line is passed. There is no product code for it.
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import text
 
 Patch = Callable[[Callable[[], None]], None]

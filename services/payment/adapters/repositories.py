@@ -18,6 +18,8 @@ from services.payment.adapters.cashier_rows import (
 from services.payment.adapters.rows import (
     ATTEMPT,
     ATTEMPT_STATE,
+    NEW_DIRECT_ATTEMPT,
+    NEW_ORDER,
     ORDER,
     ORDER_STATE,
     REFUND,
@@ -46,7 +48,8 @@ from shared.runtime.unit_of_work import Unit as RuntimeUnit
 
 # Without a conflict target: the same order again, or the tripwire on its contribution.
 INSERT_ORDERS = text(
-    f"INSERT INTO payment_order ({names(ORDER)}) SELECT {names(ORDER)} FROM {unnest(ORDER)}"
+    f"INSERT INTO payment_order ({names(NEW_ORDER)})"
+    f" SELECT {names(NEW_ORDER)} FROM {unnest(NEW_ORDER)}"
     " ON CONFLICT DO NOTHING RETURNING id"
 )
 KNOWN_ORDERS = text("SELECT id FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -77,7 +80,8 @@ SAVE_ORDERS = text(
 )
 
 INSERT_ATTEMPTS = text(
-    f"INSERT INTO payment_attempt ({names(ATTEMPT)}) SELECT {names(ATTEMPT)} FROM {unnest(ATTEMPT)}"
+    f"INSERT INTO payment_attempt ({names(NEW_DIRECT_ATTEMPT)})"
+    f" SELECT {names(NEW_DIRECT_ATTEMPT)} FROM {unnest(NEW_DIRECT_ATTEMPT)}"
 )
 LOCK_ATTEMPTS = text(
     f"SELECT {names(ATTEMPT)}, lease_owner FROM payment_attempt"
@@ -156,7 +160,7 @@ class PostgresOrders:
 
     async def open(self, openings: Sequence[Opening]) -> set[UUID]:
         rows = [order_row(opening.order) for opening in openings]
-        inserted = await self._connection.execute(INSERT_ORDERS, binds(ORDER, rows))
+        inserted = await self._connection.execute(INSERT_ORDERS, binds(NEW_ORDER, rows))
         opened = {row.id for row in inserted}
         await self._refuse_second_open(openings, opened)
         attempts = [
@@ -165,7 +169,7 @@ class PostgresOrders:
             if opening.attempt is not None and opening.order.id in opened
         ]
         if attempts:
-            await self._connection.execute(INSERT_ATTEMPTS, binds(ATTEMPT, attempts))
+            await self._connection.execute(INSERT_ATTEMPTS, binds(NEW_DIRECT_ATTEMPT, attempts))
         return opened
 
     async def _refuse_second_open(self, openings: Sequence[Opening], opened: set[UUID]) -> None:

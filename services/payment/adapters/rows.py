@@ -48,6 +48,15 @@ ORDER_STATE: Columns = {
     "accepted_event_id": "uuid",
 }
 ORDER: Columns = {**ORDER_FACTS, **ORDER_STATE}
+# An order begins open, or failed before anything was tried; the rest is empty then.
+NEW_ORDER: Columns = {
+    **ORDER_FACTS,
+    "status": "text",
+    "version": "integer",
+    "last_ask_sequence": "bigint",
+    "reason": "text",
+    "failed_version": "integer",
+}
 
 ATTEMPT_FACTS: Columns = {
     "id": "uuid",
@@ -82,6 +91,19 @@ ATTEMPT_STATE: Columns = {
     "ended_at": "timestamptz",
 }
 ATTEMPT: Columns = {**ATTEMPT_FACTS, **ATTEMPT_STATE}
+# What our own server will start by itself: nothing was sent and nobody has been asked.
+NEW_DIRECT_ATTEMPT: Columns = {
+    "id": "uuid",
+    "order_id": "uuid",
+    "channel": "text",
+    "amount_fen": "bigint",
+    "expires_at": "timestamptz",
+    "created_at": "timestamptz",
+    "status": "text",
+    "version": "integer",
+    "next_call": "text",
+    "due_at": "timestamptz",
+}
 
 REFUND: Columns = {
     "id": "uuid",

@@ -1,8 +1,9 @@
 """Close an attempt that its payer does not want any more: at the channel first, then here."""
 
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from services.payment.application.ports import Unit
 from services.payment.domain.payment_attempt import AttemptStatus

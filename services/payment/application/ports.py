@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
+import msgspec
+
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.channel_answer import ChannelAnswer
 from services.payment.domain.channel_notification import (
@@ -25,8 +27,7 @@ from services.payment.domain.switch import Stopped
 from shared.kernel.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class DueAttempt:
+class DueAttempt(msgspec.Struct, frozen=True):
     """An attempt under a lease. `call` is None where its time ran out before the first send."""
 
     attempt: PaymentAttempt

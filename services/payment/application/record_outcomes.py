@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.payment.application.ports import Channels, Unit
 from services.payment.application.tell_outcomes import tell_outcomes, tell_unexpected_money
@@ -21,8 +23,7 @@ log = logging.getLogger(__name__)
 CONTRADICTION_PAUSE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """One answer on its way to the record.
 
     `lease` is what the asker held; its answer counts only while the row still names it. None is

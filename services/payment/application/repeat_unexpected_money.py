@@ -1,6 +1,6 @@
 """Tell billing again of unexpected money until it has decided about it."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from services.payment.application.ports import Transactions
 from services.payment.application.tell_outcomes import tell_unexpected_money

@@ -1,8 +1,9 @@
 """What a channel can answer: a closed set, in which "unknown" and "not there" are answers too."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from services.payment.domain.failure_reason import FailureReason
 from shared.kernel.money import Money
@@ -18,8 +19,7 @@ class UnknownCause(StrEnum):
     LEASE_OVER = "lease_over"
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(msgspec.Struct, frozen=True):
     """The channel received the money, finally."""
 
     trade_no: str
@@ -27,40 +27,34 @@ class Succeeded:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(msgspec.Struct, frozen=True):
     """The channel refused, finally: no money moved and none will."""
 
     reason: FailureReason
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitingPayer:
+class AwaitingPayer(msgspec.Struct, frozen=True):
     """The channel knows the attempt; no money has moved yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """Nothing can be concluded. Never means failed."""
 
     cause: UnknownCause
 
 
-@dataclass(frozen=True, slots=True)
-class NotThere:
+class NotThere(msgspec.Struct, frozen=True):
     """The channel does not know this attempt, now: a send may still be on its way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True):
     """The channel confirms: closed there, and no money will come."""
 
 
 ChannelAnswer = Succeeded | Declined | AwaitingPayer | Unknown | NotThere | Closed
 
 
-@dataclass(frozen=True, slots=True)
-class NeverSent:
+class NeverSent(msgspec.Struct, frozen=True):
     """No channel was asked: the attempt's time ran out before its first send."""
 
 

@@ -1,8 +1,10 @@
 """Opening an order: its first state, and whether an attempt starts by itself."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.payment.domain import payment_order
 from services.payment.domain.channel import Capabilities, ChannelKind
@@ -14,8 +16,7 @@ from shared.kernel.events import PaymentRequested
 from shared.kernel.money import CURRENCY, Money
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """What the envelope of the opening event tells: its order, its thread and its cause."""
 
     sequence: int
@@ -23,8 +24,7 @@ class Origin:
     causation_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     order: PaymentOrder
     attempt: PaymentAttempt | None
 

@@ -4,8 +4,10 @@ A time-out never fails, "not there" closes only late and twice, a wrong amount n
 and success for an order that is not open is unexpected money, not an error.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from services.payment.domain import payment_order
 from services.payment.domain.channel import Capabilities, ChannelKind
@@ -45,8 +47,7 @@ from services.payment.domain.refund import Refund, RefundReason, refund_all
 from shared.kernel.errors import Contradiction
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """Order and attempt after an answer, and what else must be recorded with them."""
 
     order: PaymentOrder
@@ -55,8 +56,7 @@ class Outcome:
     items: tuple[OperatorItem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer was obtained: `asked_at` is before the call, `now` after it.
 
     `channel` is None where nobody runs the attempt's channel any more.

@@ -1,9 +1,11 @@
 """The payment attempt: one try at one channel, under one order number of ours."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.payment.domain.failure_reason import FailureReason
 from shared.kernel.errors import Contradiction
@@ -66,8 +68,7 @@ class MoneyDecision(StrEnum):
     REJECTED = "REJECTED"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentAttempt:
+class PaymentAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt. Its id, as 32 hexadecimal characters, is the order number at the channel.
 
     `next_call` becomes QUERY in the commit before a send, so that whoever finds the row after

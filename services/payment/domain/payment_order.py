@@ -1,9 +1,11 @@
 """The payment order: the instruction to collect one amount once."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.payment.domain.failure_reason import FailureReason
 from shared.kernel.errors import Contradiction
@@ -35,8 +37,7 @@ ORDER_TRANSITIONS = Transitions(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """The final confirmation that the money was received."""
 
     attempt_id: UUID
@@ -45,8 +46,7 @@ class Settlement:
     settled_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentOrder:
+class PaymentOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One order. `version` moves with everything that people can see of it, attempts included;
 
     the version at which it failed or settled is the sequence of that outcome's event.

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from msgspec import structs
+
 from services.payment.domain.channel import (
     Capabilities,
     ChannelKind,
@@ -79,7 +81,9 @@ def an_attempt(order: PaymentOrder, **fields: Any) -> PaymentAttempt:
         "first_sent_at": SOME_TIME,
         "next_call": Call.QUERY,
     }
-    return replace(first_attempt(order, attempt_id=new_id(), now=SOME_TIME), **sent | fields)
+    return structs.replace(
+        first_attempt(order, attempt_id=new_id(), now=SOME_TIME), **sent | fields
+    )
 
 
 def an_unknown_attempt(order: PaymentOrder, **fields: Any) -> PaymentAttempt:

@@ -1,8 +1,9 @@
 """An attempt at a cashier channel, whose number and times are those of `cashier_wire`."""
 
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from services.payment.application.ports import DueAttempt
 from services.payment.domain.opening import first_attempt

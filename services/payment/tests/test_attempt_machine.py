@@ -1,12 +1,12 @@
 """Any order of payers, cashiers, lies, losses and time: no money is lost and none settles twice."""
 
 import os
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from services.payment.domain import payment_order
 from services.payment.domain.channel_answer import (

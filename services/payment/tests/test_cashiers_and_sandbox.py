@@ -4,13 +4,13 @@ Adapters and sandbox are two implementations written apart: each checks the othe
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from devstack import channel_keys
 from sandbox.tests.merchant import (

@@ -1,13 +1,14 @@
 """What every channel must do; run against the fake and against our adapter on a real sandbox."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from services.payment.adapters.bank_direct_debit_channel import BankDirectDebitChannel
 from services.payment.application.ports import DirectChannel, DueAttempt
@@ -71,7 +72,7 @@ def _sandbox(client: httpx2.AsyncClient, channel: BankDirectDebitChannel) -> Sub
 def a_due_attempt(**fields: Any) -> DueAttempt:
     now = datetime.now(UTC)
     order = an_order(expires_at=now + timedelta(minutes=30))
-    attempt = replace(first_attempt(order, attempt_id=new_id(), now=now), **fields)
+    attempt = structs.replace(first_attempt(order, attempt_id=new_id(), now=now), **fields)
     return DueAttempt(attempt, Call.START, new_id(), order.payer_id, order.period)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 
 from services.payment.domain.channel_answer import NotThere
 from services.payment.domain.debit_window import DebitWindow, debit_window
@@ -90,7 +91,7 @@ def test_a_debit_that_never_arrived_is_sent_again_by_day_only() -> None:
     attempt = an_attempt(order, expires_at=order.expires_at)
     channel = replace(BANK, debit_window=debit_window(notice=24 * HOUR, hours="08:00-12:30"))
 
-    outcome = decide(order, attempt, NotThere(), replace(asked(), channel=channel))
+    outcome = decide(order, attempt, NotThere(), structs.replace(asked(), channel=channel))
 
     assert outcome.attempt.next_call is Call.START
     assert outcome.attempt.due_at == at(25, 8)

@@ -4,12 +4,13 @@ First which ends are asked about and when, then the loop on real tables.
 """
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from services.payment.adapters.repositories import CLAIM_ENDED
@@ -209,7 +210,7 @@ async def end_many(world: World, count: int) -> None:
 
 async def test_late_asks_are_few_at_a_time(world: World, bank: FakeChannel) -> None:
     await end_many(world, 6)
-    runner = world.a_runner(asks_late=True, limits=replace(QUICK, concurrent_calls=2))
+    runner = world.a_runner(asks_late=True, limits=dataclasses.replace(QUICK, concurrent_calls=2))
 
     await world.run(runner)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from services.payment.domain.channel_answer import (
     Answer,
@@ -134,7 +135,7 @@ def test_a_decline_at_a_cashier_leaves_the_order_open() -> None:
     attempt = an_attempt(order)
 
     outcome = decide(
-        order, attempt, Declined(FailureReason.REJECTED), replace(asked(), channel=CASHIER)
+        order, attempt, Declined(FailureReason.REJECTED), structs.replace(asked(), channel=CASHIER)
     )
 
     assert outcome.order.status is OrderStatus.REQUESTED
@@ -159,7 +160,7 @@ def test_not_there_outside_the_idempotency_window_never_sends_again() -> None:
     order = an_order()
     attempt = an_unknown_attempt(order)
     forgetful = replace(BANK, idempotency_window=timedelta(minutes=1))
-    asking = replace(asked(after=timedelta(minutes=2)), channel=forgetful)
+    asking = structs.replace(asked(after=timedelta(minutes=2)), channel=forgetful)
 
     outcome = decide(order, attempt, NotThere(), asking)
 
@@ -416,7 +417,7 @@ def waiting(order: PaymentOrder, **fields: object) -> PaymentAttempt:
 
 
 def cashier(call: Call = Call.QUERY, *, after: timedelta = timedelta(seconds=1)) -> Asking:
-    return replace(asked(call, after=after), channel=CASHIER)
+    return structs.replace(asked(call, after=after), channel=CASHIER)
 
 
 def test_what_a_cashier_closed_leaves_the_order_open_for_another_try() -> None:

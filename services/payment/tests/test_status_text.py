@@ -1,10 +1,10 @@
 """Every situation of an order has its words, in both languages, and they keep the rules."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from services.payment.domain.channel import ChannelName
 from services.payment.domain.failure_reason import FailureReason
