@@ -43,7 +43,7 @@ REGION, SCHEME, BASE = "310000", "flexible", Money(1_000_000)
 # What one transaction takes at most; more only makes the first of them wait.
 SET_MAX = 200
 ASSESS_SET = 500
-TICK_SECONDS = 0.02
+TICK_SECONDS = 0.04
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,9 @@ class Generator:
 
     def __post_init__(self) -> None:
         url = self.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-        self._database = open_database(url, source="billing", pool_size=self.connections)
+        self._database = open_database(
+            url, source="billing", pool_size=self.connections, asks_first=False
+        )
         self._settings = BillingSettings.model_construct()
 
     async def assess(self, count: int) -> None:
