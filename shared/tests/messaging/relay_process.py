@@ -6,6 +6,8 @@ import sys
 from datetime import timedelta
 from uuid import uuid4
 
+import structlog
+
 from shared.runtime.database import open_database
 from shared.runtime.lease import Lease
 from shared.runtime.relay import Relay
@@ -14,6 +16,8 @@ from shared.runtime.relay import Relay
 async def main(url: str, kafka: str, lease_seconds: float) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    # Nobody reads its output after the first line: a log line there would break the pipe.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     database = open_database(url, source="ledger", pool_size=1)
     lease = Lease(uuid4(), duration=timedelta(seconds=lease_seconds))
     # Small rounds: a kill then hits a relay in the middle of its work.
