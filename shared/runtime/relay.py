@@ -32,7 +32,9 @@ log = structlog.get_logger(__name__)
 
 ROUND_ROWS_MAX = 2000
 # Commits of other processes are noticed within this time; those of our own wake the relay.
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.04
+# What is to be sent again is a person's wish: it may wait longer than news.
+RESEND_POLL_SECONDS = 0.5
 STANDBY_SECONDS = 1.0
 MEASURE_SECONDS = 2.0
 RELEASE_SECONDS = 0.7
@@ -61,6 +63,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
         self._measured_at = float("-inf")
+        self._resend_looked_at = float("-inf")
         # Why nothing is sent until a person mends it; readiness tells.
         self.fault: Exception | None = None
 
@@ -134,9 +137,13 @@ class Relay:
         async with self._database.statements() as connection:
             await self._measure(connection)
             rows = await read_unsent(connection, self._round_rows_max)
-            if rows:
+            now = asyncio.get_running_loop().time()
+            if rows or now - self._resend_looked_at < RESEND_POLL_SECONDS:
                 return rows, False
-            return await read_resend(connection, self._round_rows_max), True
+            again = await read_resend(connection, self._round_rows_max)
+            # Where there was something there may be more: look again at once.
+            self._resend_looked_at = float("-inf") if again else now
+            return again, True
 
     async def _send(
         self, rows: Sequence[Sendable], stopping: asyncio.Event
