@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -113,6 +114,8 @@ def _session(folder: Path) -> subprocess.Popen[str]:
     arguments = ["-m", "pytest", "-s", "-p", "no:cacheprovider", "-c", "pyproject.toml"]
     session = subprocess.Popen(
         [sys.executable, *arguments, "--rootdir", str(ROOT), "-p", "conftest", str(file)],
+        # A run in the background ignores Ctrl+C, and what it starts inherits that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         cwd=ROOT,
         env=os.environ | {"SONGHE_TEST_INFRA": "containers", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
