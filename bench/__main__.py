@@ -15,7 +15,13 @@ from bench.callback import mode as callback
 from bench.callback.result import CallbackResult
 from bench.callback.result import table as callback_table
 from bench.core_process import PROFILE_DIR
-from bench.core_stack import SERVICES, WORKERS, CoreStack, default_folder
+from bench.core_stack import (
+    SERVICES,
+    WORKERS,
+    CoreStack,
+    default_folder,
+    stop_like_ctrl_c,
+)
 from bench.drain import NotDrained
 from bench.judge import judge
 from bench.peers.run_naive import naive_steps
@@ -193,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     folder = ROOT / "docs" if options.publish else options.output
     profiles = options.output.resolve() / "profile" if options.profile else None
+    stop_like_ctrl_c()
     report = Report()
     core = CoreStack(default_folder("bench"), settings=_sampled(profiles), report=report)
     try:

@@ -230,6 +230,11 @@ class CoreStack:
         self.stack.restart("postgres")
 
 
+def stop_like_ctrl_c() -> None:
+    """SIGTERM ends a run as Ctrl+C does: its private stack goes down with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def default_folder(purpose: str) -> Path:
     """A folder of this process's own, beside the developer's stack, that git ignores."""
     return ROOT / ".songhe" / f"core-{purpose}-{os.getpid()}"

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 from sqlalchemy.engine import make_url
 
-from bench.core_stack import WORKERS, CoreStack, default_folder
+from bench.core_stack import WORKERS, CoreStack, default_folder, stop_like_ctrl_c
 from bench.history import fill
 from bench.step import StepResult, Window, run_step
 from devstack.plan import ROOT
@@ -85,6 +85,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=list(ROWS))
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "bench")
     options = parser.parse_args()
+    stop_like_ctrl_c()
     core = CoreStack(default_folder("growth"), report=Report())
     try:
         steps = run_growth(core, options.rate, tuple(options.rows))

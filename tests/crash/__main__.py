@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.core_stack import default_folder
+from bench.core_stack import default_folder, stop_like_ctrl_c
 from devstack.plan import ROOT
 from tests.crash.points import QUICK_SCENARIOS
 from tests.crash.report import Report
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=float, help="orders per second, for a slow machine")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="for table, JSON and picture")
     options = parser.parse_args(arguments)
+    stop_like_ctrl_c()
     unknown = [name for name in options.scenario if name not in known]
     if unknown:
         parser.error(f"there is no scenario {unknown[0]!r}: see --list")

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from bench.core_stack import default_folder
+from bench.core_stack import default_folder, stop_like_ctrl_c
 from devstack.plan import ROOT
 from devstack.stack import Stack
 from tests.crash.__main__ import OUTPUT
@@ -204,6 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args(arguments)
+    stop_like_ctrl_c()
     if options.list:
         for mutation in MUTATIONS:
             _say(f"{mutation.name:34} {mutation.what}")
