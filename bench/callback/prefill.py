@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.payment.adapters.repositories import INSERT_ATTEMPTS, INSERT_ORDERS
-from services.payment.adapters.rows import ATTEMPT, ORDER, attempt_row, binds, order_row
+from services.payment.adapters.cashier_rows import INSERT as INSERT_CASHIER_ATTEMPTS
+from services.payment.adapters.repositories import INSERT_ORDERS
+from services.payment.adapters.rows import ATTEMPT, NEW_ORDER, attempt_row, binds, order_row
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, PaymentOrder
 from shared.kernel.ids import new_id
@@ -44,7 +45,8 @@ async def open_attempts(database: Database, count: int, *, now: datetime) -> lis
         attempts = [_attempt(orders[number], number, now) for number in numbers]
         async with database.transaction() as unit:
             await unit.connection.execute(
-                INSERT_ATTEMPTS, binds(ATTEMPT, [attempt_row(attempt) for attempt in attempts])
+                INSERT_CASHIER_ATTEMPTS,
+                binds(ATTEMPT, [attempt_row(attempt) for attempt in attempts]),
             )
         opened += [_known_there(attempt) for attempt in attempts]
     return opened
@@ -60,7 +62,7 @@ async def open_orders(
         orders = [_order(number, now, version) for number in numbers]
         async with database.transaction() as unit:
             await unit.connection.execute(
-                INSERT_ORDERS, binds(ORDER, [order_row(order) for order in orders])
+                INSERT_ORDERS, binds(NEW_ORDER, [order_row(order) for order in orders])
             )
         opened += orders
     return opened
