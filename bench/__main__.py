@@ -60,7 +60,7 @@ class Protocol:
 
 
 FULL = Protocol(
-    first_rate=400.0,
+    first_rate=300.0,
     step=Window(5, 12),
     steps_max=11,
     long_step=Window(5, 40),

@@ -7,6 +7,8 @@ from typing import Generic, Protocol, TypeVar
 from bench.step import Latency
 
 RATIO = 1.25
+# A miss by less than this is measured once more: a neighbour on the same host, a checkpoint.
+NEAR_MISS = 2.0
 LOWEST_RATE = 20.0
 
 
@@ -50,14 +52,24 @@ def sweep(
     strict_p99_ms: float,
     steps_max: int,
 ) -> Sweep[Found]:
-    """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once."""
-    steps = [run(first_rate)]
+    """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once.
+
+    A rate that nearly held is tried a second time, and its better try counts.
+    """
+
+    def tried(rate: float) -> Found:
+        step = run(rate)
+        if p99_ms <= step.latency_ms.p99 < NEAR_MISS * p99_ms:
+            return min(step, run(rate), key=lambda each: each.latency_ms.p99)
+        return step
+
+    steps = [tried(first_rate)]
     while len(steps) < steps_max and holds(steps[-1], p99_ms):
-        steps.append(run(steps[-1].offered_rate * RATIO))
+        steps.append(tried(steps[-1].offered_rate * RATIO))
     while len(steps) < steps_max and not holds(steps[0], strict_p99_ms):
         if steps[0].offered_rate < LOWEST_RATE:
             break
         # Far above the limit, small steps down would only take time.
         ratio = RATIO if holds(steps[0], p99_ms) else RATIO**2
-        steps.insert(0, run(steps[0].offered_rate / ratio))
+        steps.insert(0, tried(steps[0].offered_rate / ratio))
     return Sweep(sorted(steps, key=lambda step: step.offered_rate))

@@ -169,5 +169,5 @@ def _quick(name: str, mode: Mode, deaths: Deaths, *, rate: float, seconds: float
 QUICK_SCENARIOS = [
     _quick("quick-core", Mode.CORE, QUICK_CORE, rate=100.0, seconds=40.0),
     _quick("quick-wire", Mode.WIRE, QUICK_WIRE, rate=30.0, seconds=30.0),
-    _quick("quick-cashier", Mode.CASHIER, QUICK_CASHIER, rate=4.0, seconds=45.0),
+    _quick("quick-cashier", Mode.CASHIER, QUICK_CASHIER, rate=4.0, seconds=55.0),
 ]
