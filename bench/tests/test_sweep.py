@@ -26,8 +26,10 @@ def test_the_highest_rate_that_holds_is_found() -> None:
     )
 
     best, strict = found.best(1000), found.best(700)
-    assert best is not None and best.offered_rate == 640 * 1.25
-    assert strict is not None and strict.offered_rate == 640
+    assert best is not None
+    assert best.offered_rate == 640 * 1.25
+    assert strict is not None
+    assert strict.offered_rate == 640
 
 
 def test_a_near_miss_is_tried_once_more_and_a_wide_one_is_not() -> None:
@@ -41,5 +43,6 @@ def test_a_near_miss_is_tried_once_more_and_a_wide_one_is_not() -> None:
     found = sweep(run, first_rate=640, p99_ms=1000, strict_p99_ms=700, steps_max=20)
 
     best = found.best(1000)
-    assert best is not None and best.offered_rate == 800
+    assert best is not None
+    assert best.offered_rate == 800
     assert tries == [640, 800, 800, 1000]
