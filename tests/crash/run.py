@@ -118,7 +118,16 @@ class Result:
 
     @property
     def is_green(self) -> bool:
-        return self.void is None and not (self.lost or self.doubled or self.stuck or self.wrong)
+        return self.void is None and not self._has_violations
+
+    @property
+    def says_nothing(self) -> bool:
+        """Void, and nothing found: what was to happen did not, so nothing was proven or broken."""
+        return self.void is not None and not self._has_violations
+
+    @property
+    def _has_violations(self) -> bool:
+        return bool(self.lost or self.doubled or self.stuck or self.wrong)
 
 
 @dataclass(frozen=True, slots=True)

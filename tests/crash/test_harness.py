@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from devstack.plan import ROOT
+from tests.crash.__main__ import run_all
 from tests.crash.log_faults import cut_last_batches
+from tests.crash.points import POINT_SCENARIOS
 from tests.crash.proxy import CommitCutter
 from tests.crash.publish import publish
 from tests.crash.report import Report
@@ -110,6 +112,27 @@ def test_one_red_or_void_scenario_makes_the_whole_run_red(red: Result, tmp_path:
 
     assert was_green
     assert not report.is_green
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_green"),
+    [
+        ([replace(GREEN, void="nobody died"), GREEN], True),
+        ([replace(GREEN, void="nobody died"), replace(GREEN, void="nobody died")], False),
+        ([replace(GREEN, void="nobody died", lost=1)], False),
+        ([replace(GREEN, doubled=1)], False),
+    ],
+)
+def test_only_a_run_that_says_nothing_is_tried_once_more(
+    answers: list[Result], is_green: bool, tmp_path: Path
+) -> None:
+    left = list(answers)
+
+    was_green = run_all(POINT_SCENARIOS[:1], tmp_path, run=lambda _scenario, _stacks: left.pop(0))
+
+    assert was_green is is_green
+    assert left == []
+    assert len(json.loads((tmp_path / "crash.json").read_text())["results"]) == 1
 
 
 def test_the_report_is_a_table_json_and_a_picture(tmp_path: Path) -> None:
