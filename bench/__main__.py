@@ -31,7 +31,7 @@ from bench.sampler import profile_table
 from bench.starts import StartsResult
 from bench.starts import table as starts_table
 from bench.step import StepResult, Void, Window, run_step
-from bench.sweep import Sweep, sweep
+from bench.sweep import confirm, sweep
 from bench.table import table
 from bench.validity import require_durable
 from devstack.plan import ROOT
@@ -40,7 +40,6 @@ from devstack.report import Report
 
 # A rate far above the limit leaves a long queue; it is no fault.
 DRAIN_SECONDS = 300.0
-GENTLE_SHARE = 0.7
 PICTURE = "pictures/benchmark-latency.svg"
 EXIT_VOID = 1
 EXIT_USE = 2
@@ -104,7 +103,9 @@ class Bench:
             strict_p99_ms=STRICT_P99_MS,
             steps_max=protocol.steps_max,
         )
-        sustained, gentle = self._confirm(found)
+        sustained, gentle = confirm(
+            found, lambda rate: self._step(rate, protocol.long_step), p99_ms=LOOSE_P99_MS
+        )
         tps.append(self._pgbench())
         violations = judge(core, self._report)
         for name in WORKERS:
@@ -128,16 +129,6 @@ class Bench:
             orders_checked=sum(step.orders for step in self._orders),
             violations=violations,
         )
-
-    def _confirm(self, found: Sweep[StepResult]) -> tuple[StepResult | None, StepResult | None]:
-        """The best rate must hold for longer too, or the next lower one counts."""
-        held = [step for step in found.steps if step.latency_ms.p99 < LOOSE_P99_MS]
-        for step in reversed(held):
-            longer = self._step(step.offered_rate, self._protocol.long_step)
-            if longer.latency_ms.p99 < LOOSE_P99_MS:
-                gentle = self._step(step.offered_rate * GENTLE_SHARE, self._protocol.long_step)
-                return longer, gentle
-        return None, None
 
     def _pgbench(self) -> float:
         tps = pgbench.transactions_per_second(

@@ -9,6 +9,7 @@ from bench.step import Latency
 RATIO = 1.25
 # A miss by less than this is measured once more: a neighbour on the same host, a checkpoint.
 NEAR_MISS = 2.0
+GENTLE_SHARE = 0.7
 LOWEST_RATE = 20.0
 
 
@@ -73,3 +74,14 @@ def sweep(
         ratio = RATIO if holds(steps[0], p99_ms) else RATIO**2
         steps.insert(0, tried(steps[0].offered_rate / ratio))
     return Sweep(sorted(steps, key=lambda step: step.offered_rate))
+
+
+def confirm(
+    found: Sweep[Found], run_longer: Callable[[float], Found], *, p99_ms: float
+) -> tuple[Found | None, Found | None]:
+    """The best rate must hold for longer too, or the next lower one counts; then 70 % of it."""
+    for step in reversed([step for step in found.steps if holds(step, p99_ms)]):
+        longer = run_longer(step.offered_rate)
+        if holds(longer, p99_ms):
+            return longer, run_longer(step.offered_rate * GENTLE_SHARE)
+    return None, None

@@ -1,5 +1,7 @@
 """The table that a reader sees: each goal of the plan beside what the run gave."""
 
+from collections.abc import Mapping
+
 from bench.result import LOOSE_P99_MS, STRICT_P99_MS, Result
 from bench.step import StepResult
 
@@ -80,11 +82,16 @@ def _cpu(result: Result) -> str:
     step = result.sustained
     if step is None:
         return ""
-    total = sum(step.cpu_us_per_order.values())
-    lines = ["| CPU per order | µs | share |", "|---|---|---|"]
+    return cpu_table("order", step.cpu_us_per_order)
+
+
+def cpu_table(unit: str, used_us: Mapping[str, float]) -> str:
+    """What each process used for one `unit`, the largest first."""
+    total = sum(used_us.values())
+    lines = [f"| CPU per {unit} | µs | share |", "|---|---|---|"]
     lines += [
         f"| {name} | {used:,.0f} | {used / total:.0%} |"
-        for name, used in sorted(step.cpu_us_per_order.items(), key=lambda item: -item[1])
+        for name, used in sorted(used_us.items(), key=lambda item: -item[1])
     ]
     return "\n".join([*lines, f"| all | {total:,.0f} | 100% |"])
 

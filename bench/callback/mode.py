@@ -18,14 +18,13 @@ from bench.callback.step import CallbackStep, run_step
 from bench.core_stack import CoreStack
 from bench.result import now, this_commit, this_machine
 from bench.step import Window
-from bench.sweep import Sweep, sweep
+from bench.sweep import confirm, sweep
 from bench.validity import require_durable
 from bench.verification import measure
 from devstack.report import Report
 from services.payment.tests.fuzz.campaign import CHANNELS, build_target
 
 API = "payment-api"
-GENTLE_SHARE = 0.7
 METRICS_PORT = "SONGHE_METRICS_PORT"
 
 
@@ -69,7 +68,9 @@ class CallbackBench:
             strict_p99_ms=STRICT_P99_MS,
             steps_max=protocol.steps_max,
         )
-        sustained, gentle = self._confirm(found)
+        sustained, gentle = confirm(
+            found, lambda rate: self._step(rate, protocol.long_step), p99_ms=LOOSE_P99_MS
+        )
         callbacks = sum(step.callbacks for step in self._run)
         require_conserved(
             core.databases["payment"],
@@ -90,18 +91,6 @@ class CallbackBench:
             at_70_percent=gentle,
             callbacks_checked=callbacks,
         )
-
-    def _confirm(
-        self, found: Sweep[CallbackStep]
-    ) -> tuple[CallbackStep | None, CallbackStep | None]:
-        """The best rate must hold for longer too, or the next lower one counts."""
-        held = [step for step in found.steps if step.latency_ms.p99 < LOOSE_P99_MS]
-        for step in reversed(held):
-            longer = self._step(step.offered_rate, self._protocol.long_step)
-            if longer.latency_ms.p99 < LOOSE_P99_MS:
-                gentle = self._step(step.offered_rate * GENTLE_SHARE, self._protocol.long_step)
-                return longer, gentle
-        return None, None
 
     def _step(self, rate: float, window: Window) -> CallbackStep:
         step = run_step(self._core, rate, window)

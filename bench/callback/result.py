@@ -6,6 +6,7 @@ import msgspec
 
 from bench.callback.step import CallbackStep
 from bench.result import Machine
+from bench.table import cpu_table
 
 # A callback later than this is a missed one; at 70 % of the best rate the plan wants 100 ms.
 LOOSE_P99_MS = 1000.0
@@ -100,10 +101,4 @@ def _cpu(result: CallbackResult) -> str:
     step = result.sustained
     if step is None:
         return ""
-    total = sum(step.cpu_us_per_callback.values())
-    lines = ["| CPU per callback | µs | share |", "|---|---|---|"]
-    lines += [
-        f"| {name} | {used:,.0f} | {used / total:.0%} |"
-        for name, used in sorted(step.cpu_us_per_callback.items(), key=lambda item: -item[1])
-    ]
-    return "\n".join([*lines, f"| all | {total:,.0f} | 100% |"])
+    return cpu_table("callback", step.cpu_us_per_callback)

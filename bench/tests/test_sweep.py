@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.step import Latency
-from bench.sweep import sweep
+from bench.sweep import Sweep, confirm, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +46,16 @@ def test_a_near_miss_is_tried_once_more_and_a_wide_one_is_not() -> None:
     assert best is not None
     assert best.offered_rate == 800
     assert tries == [640, 800, 800, 1000]
+
+
+def test_a_rate_counts_only_if_it_holds_for_longer_too() -> None:
+    found = Sweep([Step(rate, latency(rate)) for rate in (600, 750, 900)])
+
+    longer, gentle = confirm(
+        found, lambda rate: Step(rate, latency(1200 if rate == 900 else rate)), p99_ms=1000
+    )
+
+    assert longer is not None
+    assert longer.offered_rate == 750
+    assert gentle is not None
+    assert gentle.offered_rate == 0.7 * 750
