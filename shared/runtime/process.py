@@ -27,11 +27,10 @@ START_POLL_SECONDS = 0.5
 CLOSING_DEADLINE_SECONDS = 5.0
 # A cancelled component gets this long for its own `finally`.
 CANCEL_DEADLINE_SECONDS = 1.0
+# How many more objects there must be than before until Python looks for cycles.
+GC_NEW_OBJECTS = 20_000
 
 log = structlog.get_logger(__name__)
-
-
-GC_NEW_OBJECTS = 20_000
 
 
 class Component(Protocol):
