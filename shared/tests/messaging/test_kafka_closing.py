@@ -1,0 +1,42 @@
+"""A Kafka client that is thrown away ends in bounded time, whatever breaks inside it."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
+
+from shared.runtime.kafka_closing import close_producer
+from shared.testing.infrastructure import Infrastructure
+
+
+async def test_a_producer_whose_batch_was_given_up_on_its_way_is_closed_all_the_same(
+    infrastructure: Infrastructure, kafka_topics: Callable[..., str]
+) -> None:
+    topic = kafka_topics(partitions=1)
+    producer = AIOKafkaProducer(bootstrap_servers=infrastructure.kafka, acks="all")
+    await producer.start()
+    on_its_way = asyncio.Event()
+
+    async def lose_the_answer(*_: object, **__: object) -> None:
+        on_its_way.set()
+        await asyncio.sleep(0.05)
+        raise KafkaConnectionError("the broker went away")
+
+    producer.client.send = lose_the_answer
+    batch = producer.create_batch()
+    batch.append(key=b"key", value=b"value", timestamp=None)
+    batch.close()
+    waiting = asyncio.create_task(_answer(producer, batch, topic))
+    await asyncio.wait_for(on_its_way.wait(), 5)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    async with asyncio.timeout(5):
+        await close_producer(producer)
+
+    assert producer.client._conns == {}
+
+
+async def _answer(producer: AIOKafkaProducer, batch: object, topic: str) -> None:
+    await (await producer.send_batch(batch, topic, partition=0))
