@@ -82,9 +82,7 @@ class Generator:
 
     def __post_init__(self) -> None:
         url = self.database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
-        self._database = open_database(
-            url, source="billing", pool_size=self.connections, asks_first=False
-        )
+        self._database = open_database(url, source="billing", pool_size=self.connections)
         self._settings = BillingSettings.model_construct()
 
     async def assess(self, count: int) -> None:
@@ -124,13 +122,12 @@ class Generator:
 
     async def _lane(self, load: "_Load", history: History) -> None:
         while not load.is_over:
-            arrived = load.take()
-            if not arrived:
-                await asyncio.sleep(TICK_SECONDS)
-                continue
-            late = (datetime.now(UTC) - arrived[0][1]).total_seconds()
-            history.late_seconds_max = max(history.late_seconds_max, late)
-            await self._request(arrived, history)
+            tick_over = time.monotonic() + TICK_SECONDS
+            if arrived := load.take():
+                late = (datetime.now(UTC) - arrived[0][1]).total_seconds()
+                history.late_seconds_max = max(history.late_seconds_max, late)
+                await self._request(arrived, history)
+            await asyncio.sleep(tick_over - time.monotonic())
 
     async def _request(self, arrived: Sequence[tuple[UUID, datetime]], history: History) -> None:
         requested: list[Order] = []

@@ -73,8 +73,8 @@ async def worker(settings: BillingSettings) -> int:
     """Hears payment, asks again what it does not hear, and sends what billing tells."""
     clock = SystemClock()
     _count_transitions()
-    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
-    relay_database = _open(settings, RELAY_CONNECTIONS, clock, asks_first=False)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
+    relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     kafka = settings.kafka_bootstrap_servers
     dispatch = Dispatch(database, BILLING, bootstrap_servers=kafka)
     relay = Relay(relay_database, bootstrap_servers=kafka)
@@ -117,13 +117,9 @@ COMMANDS = ServiceCommands(
 )
 
 
-def _open(
-    settings: BillingSettings, pool_size: int, clock: Clock, *, asks_first: bool = True
-) -> Database:
+def _open(settings: BillingSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(
-        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
-    )
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
 
 
 def _count_transitions() -> None:

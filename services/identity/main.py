@@ -105,7 +105,7 @@ async def api(settings: IdentitySettings) -> int:
 async def worker(settings: IdentitySettings) -> int:
     """Housekeeping only: identity tells and hears no events yet."""
     clock = SystemClock()
-    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
     shared = housekeeping.Housekeeping(database, clock)
     own = IdentityHousekeeping(database, clock, session_idle=settings.session_idle)
     gauges = housekeeping.Gauges(database)
@@ -127,10 +127,6 @@ COMMANDS = ServiceCommands(
 )
 
 
-def _open(
-    settings: IdentitySettings, pool_size: int, clock: Clock, *, asks_first: bool = True
-) -> Database:
+def _open(settings: IdentitySettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(
-        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
-    )
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)

@@ -11,7 +11,7 @@ from services.notifier.adapters.http_sms_provider import HttpSmsProvider
 from services.notifier.adapters.identity_contacts import IdentityContacts, open_redis
 from services.notifier.adapters.jinja_texts import JinjaTexts
 from services.notifier.adapters.metrics import SMS_ENDED, SMS_SECONDS
-from services.notifier.adapters.repositories import PostgresTransactions
+from services.notifier.adapters.repositories import statements_of, transactions_of
 from services.notifier.application.deliver_messages import DeliverMessages
 from services.notifier.application.ports import Contacts, SmsProvider
 from services.notifier.domain.deliveries import Delivery, Schedule
@@ -48,7 +48,7 @@ Closing = Sequence[Callable[[], Awaitable[None]]]
 def compose_api(settings: ApiSettings, database: Database, keys: KeySource) -> FastAPI:
     app = build_app(SERVICE, router=router, access_tokens=AccessTokens(keys))
     app.state.parts = Parts(
-        transactions=PostgresTransactions(database),
+        transactions=transactions_of(database),
         texts=JinjaTexts(hotline=settings.support_phone),
     )
     return app
@@ -93,9 +93,10 @@ async def run_worker(
     """The worker over these contacts and this gateway; `closing` ends what they need."""
     clock = SystemClock()
     count_transitions(SMS_STATES)
-    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
     deliver = DeliverMessages(
-        PostgresTransactions(database),
+        transactions_of(database),
+        statements=statements_of(database),
         contacts=contacts,
         provider=provider,
         texts=JinjaTexts(hotline=settings.support_phone),
@@ -143,10 +144,6 @@ def _count_end(clock: Clock, delivery: Delivery) -> None:
     SMS_SECONDS.labels(status).observe(max(0.0, seconds))
 
 
-def _open(
-    settings: NotifierSettings, pool_size: int, clock: Clock, *, asks_first: bool = True
-) -> Database:
+def _open(settings: NotifierSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(
-        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
-    )
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)

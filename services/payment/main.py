@@ -30,7 +30,7 @@ from services.payment.adapters.refused_notifications import (
     declare_refusals,
     delete_old,
 )
-from services.payment.adapters.repositories import transactions_of
+from services.payment.adapters.repositories import statements_of, transactions_of
 from services.payment.adapters.stream_tickets import StreamTickets, open_redis
 from services.payment.adapters.switch_board import SwitchBoard
 from services.payment.adapters.wechatpay_channel import WECHATPAY
@@ -213,6 +213,7 @@ def compose_loops(
     runner = partial(
         AttemptRunner,
         transactions=transactions,
+        claims=statements_of(database),
         channels=channels,
         clock=clock,
         is_transient=is_transient,
@@ -253,8 +254,8 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     """The worker over these channels; `closing` ends what they need, after everything else."""
     clock = SystemClock()
     count_moves()
-    database = _open(settings, WORKER_CONNECTIONS, clock, asks_first=False)
-    relay_database = _open(settings, RELAY_CONNECTIONS, clock, asks_first=False)
+    database = _open(settings, WORKER_CONNECTIONS, clock)
+    relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     opened = asyncio.Event()
     loops = compose_loops(database, channels, settings, clock, opened=opened)
     reactions = consumer(settings)
@@ -325,10 +326,6 @@ def _limits(settings: ChannelSettings) -> Limits:
         raise SettingsError(f"{variable('payment_lease_seconds')} is too short: {error}.") from None
 
 
-def _open(
-    settings: PaymentSettings, pool_size: int, clock: Clock, *, asks_first: bool = True
-) -> Database:
+def _open(settings: PaymentSettings, pool_size: int, clock: Clock) -> Database:
     url = settings.database_url.get_secret_value()
-    return open_database(
-        url, source=SERVICE, pool_size=pool_size, clock=clock, asks_first=asks_first
-    )
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)

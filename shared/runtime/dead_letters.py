@@ -13,13 +13,13 @@ from uuid import UUID
 import msgspec
 import structlog
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.errors import Contradiction, Refused
 from shared.kernel.events import Event, Message
 from shared.runtime.consumer import Consumer, Place, Received, receive
 from shared.runtime.database import Database, is_transient
 from shared.runtime.inbox import claim
+from shared.runtime.statements import Connection
 from shared.runtime.unit_of_work import Item, Unit
 
 log = structlog.get_logger(__name__)
@@ -153,7 +153,7 @@ class DeadLetter:
 
 
 async def blocked_keys(
-    connection: AsyncConnection, consumer: str, keys: Iterable[tuple[str, bytes]]
+    connection: Connection, consumer: str, keys: Iterable[tuple[str, bytes]]
 ) -> set[tuple[str, bytes]]:
     """Which of these (topic, key) are blocked; a replay of one of them waits for our commit."""
     wanted = list(keys)
@@ -220,7 +220,7 @@ async def list_dead_letters(
         return [_letter(row) for row in rows.mappings()]
 
 
-async def count_open(connection: AsyncConnection, consumer: str) -> dict[str, int]:
+async def count_open(connection: Connection, consumer: str) -> dict[str, int]:
     """How many dead letters are open, by status."""
     rows = await connection.execute(COUNT, {"consumer": consumer})
     return {row.status: row.letters for row in rows}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import exc, text
+from sqlalchemy import text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.kernel.errors import SongheError
@@ -131,8 +131,7 @@ def _fault_check(part: Watched) -> Check:
 
 
 def _sentence(name: str, error: Exception) -> str:
-    state = sqlstate(error) if isinstance(error, exc.DBAPIError) else None
-    found = state or getattr(error, "sqlstate", None)
+    found = sqlstate(error)
     if found in ("28P01", "28000"):
         return f"The {name} refuses the role or its password."
     if found in ("3D000", "42501"):
@@ -146,7 +145,7 @@ def database_check(database: Database) -> Check:
     """Ready while the database answers."""
 
     async def check() -> None:
-        async with database.engine.connect() as connection:
+        async with database.statements() as connection:
             await connection.execute(text("SELECT 1"))
 
     return check
@@ -178,12 +177,12 @@ def schema_check(database: Database, expected: str, *, service: str) -> Check:
 
 
 async def _revision_of(database: Database) -> str | None:
-    async with database.engine.connect() as connection:
+    async with database.statements() as connection:
         try:
             found: str | None = await connection.scalar(
                 text("SELECT version_num FROM alembic_version")
             )
-        except exc.ProgrammingError as error:
+        except Exception as error:
             if sqlstate(error) == UNDEFINED_TABLE:
                 return None
             raise

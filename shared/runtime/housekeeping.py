@@ -8,13 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.clock import Clock
 from shared.runtime.database import Database
 from shared.runtime.dead_letters import count_open
 from shared.runtime.messaging_tables import OUTBOX_STORAGE
 from shared.runtime.metrics import DEAD_LETTERS_OPEN, OPERATOR_ITEMS_OPEN
+from shared.runtime.statements import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +129,7 @@ class Housekeeping:
             if not await self._has_waiting(unit.connection, name):
                 await unit.connection.execute(text(f"DROP TABLE {name}"))
 
-    async def _has_waiting(self, connection: AsyncConnection, name: str) -> bool:
+    async def _has_waiting(self, connection: Connection, name: str) -> bool:
         rows = await connection.execute(
             text(
                 f"SELECT EXISTS (SELECT FROM {name} WHERE sent_at IS NULL)"
@@ -159,12 +159,12 @@ class Gauges:
             await self._count_dead_letters(unit.connection)
         return 0
 
-    async def _count_items(self, connection: AsyncConnection) -> None:
+    async def _count_items(self, connection: Connection) -> None:
         OPERATOR_ITEMS_OPEN.clear()
         for row in await connection.execute(ITEMS):
             OPERATOR_ITEMS_OPEN.labels(kind=row.kind).set(row.items)
 
-    async def _count_dead_letters(self, connection: AsyncConnection) -> None:
+    async def _count_dead_letters(self, connection: Connection) -> None:
         if self._consumer is None:
             return
         found = await count_open(connection, self._consumer)

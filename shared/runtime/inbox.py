@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.runtime.statements import Connection
 
 # In event-id order, so that two consumers of the same name cannot deadlock.
 CLAIM = text(
@@ -25,7 +26,7 @@ SEEN = text(
 )
 
 
-async def claim(connection: AsyncConnection, consumer: str, event_ids: Iterable[UUID]) -> set[UUID]:
+async def claim(connection: Connection, consumer: str, event_ids: Iterable[UUID]) -> set[UUID]:
     """Claim events; returns those that nobody claimed before and that are now ours."""
     wanted = list(event_ids)
     if not wanted:
@@ -35,7 +36,7 @@ async def claim(connection: AsyncConnection, consumer: str, event_ids: Iterable[
 
 
 async def already_claimed(
-    connection: AsyncConnection, consumer: str, event_ids: Iterable[UUID]
+    connection: Connection, consumer: str, event_ids: Iterable[UUID]
 ) -> set[UUID]:
     """Those of the events that were claimed before."""
     wanted = list(event_ids)

@@ -5,7 +5,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.runtime.statements import Connection
 
 LEASE = timedelta(seconds=10)
 
@@ -40,7 +41,7 @@ class Lease:
         """How long sending is still allowed, by this machine's monotonic clock."""
         return max(0.0, self._send_until - time.monotonic())
 
-    async def take(self, connection: AsyncConnection) -> bool:
+    async def take(self, connection: Connection) -> bool:
         """Take or renew the lease; False while another relay holds it.
 
         It counts once the transaction is committed: where that fails, call `forget`.
@@ -59,7 +60,7 @@ class Lease:
         """Send nothing more before the lease was taken again."""
         self._send_until = float("-inf")
 
-    async def release(self, connection: AsyncConnection) -> None:
+    async def release(self, connection: Connection) -> None:
         """Let a standby relay take over at once."""
         self.forget()
         await connection.execute(RELEASE, {"owner": self.owner})

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.runtime.database import Database
+from shared.runtime.statements import Connection
 
 COLUMNS = "id, created_at, event_id, topic, key, headers, body, now() AS read_at"
 SELECT_UNSENT = text(
@@ -74,17 +74,17 @@ class OutboxState:
     oldest_age_seconds: float
 
 
-async def read_unsent(connection: AsyncConnection, row_count: int) -> list[Sendable]:
+async def read_unsent(connection: Connection, row_count: int) -> list[Sendable]:
     """The oldest rows that never went out."""
     return await _read(connection, SELECT_UNSENT, row_count)
 
 
-async def read_resend(connection: AsyncConnection, row_count: int) -> list[Sendable]:
+async def read_resend(connection: Connection, row_count: int) -> list[Sendable]:
     """Rows that went out before and are wanted again."""
     return await _read(connection, SELECT_RESEND, row_count)
 
 
-async def mark_sent(connection: AsyncConnection, rows: Sequence[Sendable], *, again: bool) -> None:
+async def mark_sent(connection: Connection, rows: Sequence[Sendable], *, again: bool) -> None:
     """Remember that the broker acknowledged these rows."""
     if not rows:
         return
@@ -99,7 +99,7 @@ async def mark_sent(connection: AsyncConnection, rows: Sequence[Sendable], *, ag
         await connection.execute(MARK_SENT, values)
 
 
-async def measure(connection: AsyncConnection) -> OutboxState:
+async def measure(connection: Connection) -> OutboxState:
     """Count what waits (at most 100,000) and the age of its oldest row in seconds."""
     row = (await connection.execute(MEASURE, {"limit": UNSENT_COUNT_MAX})).one()
     return OutboxState(unsent_count=row.unsent, oldest_age_seconds=row.oldest_age_seconds)
@@ -177,9 +177,7 @@ async def _resend_step(
         return rows
 
 
-async def _read(
-    connection: AsyncConnection, statement: TextClause, row_count: int
-) -> list[Sendable]:
+async def _read(connection: Connection, statement: TextClause, row_count: int) -> list[Sendable]:
     rows = await connection.execute(statement, {"row_count": row_count})
     return [
         Sendable(

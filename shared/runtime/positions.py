@@ -7,9 +7,9 @@ committed offset is never read, only written afterwards for lag tools.
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.errors import SongheError
+from shared.runtime.statements import Connection
 
 Partition = tuple[str, int]
 
@@ -69,7 +69,7 @@ class Fenced(SongheError):
 
 
 async def read_positions(
-    connection: AsyncConnection, consumer: str, partitions: Iterable[Partition]
+    connection: Connection, consumer: str, partitions: Iterable[Partition]
 ) -> dict[Partition, int]:
     """The stored positions of these partitions; those without a row are left out."""
     topics, numbers = _columns(partitions)
@@ -80,7 +80,7 @@ async def read_positions(
 
 
 async def begin_positions(
-    connection: AsyncConnection, consumer: str, beginnings: Mapping[Partition, int]
+    connection: Connection, consumer: str, beginnings: Mapping[Partition, int]
 ) -> dict[Partition, int]:
     """Store the log's beginnings where no row is; returns what is stored then."""
     topics, numbers = _columns(beginnings)
@@ -97,7 +97,7 @@ async def begin_positions(
 
 
 async def move_positions(
-    connection: AsyncConnection, consumer: str, moves: Mapping[Partition, tuple[int, int]]
+    connection: Connection, consumer: str, moves: Mapping[Partition, tuple[int, int]]
 ) -> None:
     """Move each partition from its expected to its next offset; raises Fenced if one is elsewhere.
 
@@ -123,7 +123,7 @@ async def move_positions(
         raise Fenced(f"{consumer} moved {result.rowcount} of {len(moves)} positions")
 
 
-async def reset_positions(connection: AsyncConnection, consumer: str, topic: str | None) -> int:
+async def reset_positions(connection: Connection, consumer: str, topic: str | None) -> int:
     """Forget where the consumer stood, so that it reads the log again from its beginning.
 
     Returns how many partitions that are. A running member is fenced and begins anew; the inbox

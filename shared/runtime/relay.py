@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import structlog
 from aiokafka.errors import KafkaError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.runtime import crash_points
 from shared.runtime.backoff import Backoff
@@ -25,6 +24,7 @@ from shared.runtime.metrics import (
 )
 from shared.runtime.outbox import Sendable, mark_sent, measure, read_resend, read_unsent
 from shared.runtime.sender import Sender
+from shared.runtime.statements import Connection
 from shared.runtime.topics import WrongPartitions
 from shared.runtime.waiting import Stopping, wait_for_any
 
@@ -155,7 +155,7 @@ class Relay:
             return [], error
         return await self._sender.send(rows, stopping, timeout_seconds=self._lease.seconds_to_send)
 
-    async def _measure(self, connection: AsyncConnection) -> None:
+    async def _measure(self, connection: Connection) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._measured_at < MEASURE_SECONDS:
             return

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.kernel.clock import Clock
 from shared.kernel.events import Envelope, Event, encode_body, header_pairs
 from shared.kernel.ids import event_id, new_id
+from shared.runtime.statements import Connection
 
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.
 BODY_BYTES_MAX = 64 * 1024
@@ -69,7 +69,7 @@ class Unit:
     inserted behind the guarded update, the outbox order of an aggregate is its version order.
     """
 
-    def __init__(self, connection: AsyncConnection, *, source: str, clock: Clock) -> None:
+    def __init__(self, connection: Connection, *, source: str, clock: Clock) -> None:
         self.connection = connection
         self.has_sendable = False
         self._source = source
@@ -152,7 +152,7 @@ class Unit:
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its state, and the events it emitted, roll back together."""
         await self.flush()
-        async with self.connection.begin_nested():
+        async with self.connection.savepoint():
             try:
                 yield
                 await self.flush()

@@ -111,15 +111,20 @@ def cursor_by_id(reached: Callable[[], None]) -> None:
 
 def publish_before_commit(reached: Callable[[], None]) -> None:
     """Outbox rows in a transaction of their own, before the state is known to commit."""
-    from shared.runtime import unit_of_work
+    from shared.runtime import database, unit_of_work
 
     original = unit_of_work.Unit.flush
+    open_pool = database.Database.__init__
+    pools: dict[str, Any] = {}
+
+    def remember(self: Any, pool: Any, *, source: str, clock: Any) -> None:
+        pools[source] = pool
+        open_pool(self, pool, source=source, clock=clock)
 
     async def flush(self: Any) -> None:
         if self._pending:
             reached()
-            engine = self.connection.engine
-            async with engine.begin() as other:
+            async with pools[self._source].transaction() as other:
                 mine, self.connection = self.connection, other
                 try:
                     await original(self)
@@ -129,6 +134,7 @@ def publish_before_commit(reached: Callable[[], None]) -> None:
         await original(self)
 
     unit_of_work.Unit.flush = flush  # type: ignore[method-assign]
+    database.Database.__init__ = remember  # type: ignore[method-assign]
 
 
 def time_out_means_failed(reached: Callable[[], None]) -> None:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.billing.adapters.guarded import check_all_saved, uuid_list
 from services.billing.application.ports import ContributionView
 from services.billing.domain.contribution import Contribution, ContributionStatus
 from shared.kernel.events import Share
 from shared.kernel.money import Money
+from shared.runtime.statements import Connection
 
 COLUMNS = """
     c.id, c.insured_person_id, c.scheme, c.region, c.period, c.base_fen, c.amount_fen, c.currency,
@@ -101,7 +101,7 @@ _shares = msgspec.json.Decoder(tuple[Share, ...])
 class ContributionRows:
     """The contributions of one transaction; remembers what it loaded, to save only changes."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._loaded: dict[UUID, Contribution] = {}
 

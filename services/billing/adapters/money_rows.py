@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.billing.adapters.guarded import check_all_saved, uuid_list
 from services.billing.domain.money_decision import (
@@ -14,6 +13,7 @@ from services.billing.domain.money_decision import (
     Refund,
 )
 from shared.kernel.money import Money
+from shared.runtime.statements import Connection
 
 FIND_DECISIONS = text(
     """
@@ -65,7 +65,7 @@ TOTALS = text(
 class MoneyDecisionRows:
     """The decisions of one transaction; made under their contribution's lock."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def find(self, attempt_ids: Iterable[UUID]) -> dict[UUID, MoneyDecision]:
@@ -108,7 +108,7 @@ class MoneyDecisionRows:
 class RefundRows:
     """The refunds of one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def insert(self, refunds: Sequence[Refund]) -> None:

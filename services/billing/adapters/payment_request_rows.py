@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.billing.adapters.guarded import check_all_saved, uuid_list
 from services.billing.adapters.metrics import SETTLEMENT_SECONDS
 from services.billing.domain.payment_request import PaymentRequest, PaymentRequestStatus
 from shared.kernel.events import ORDERS_TOPIC
 from shared.kernel.money import Money
+from shared.runtime.statements import Connection
 
 COLUMNS = """
     payment_order_id, contribution_id, insured_person_id, payer_id, channel, amount_fen, currency,
@@ -78,7 +78,7 @@ BLOCKED = text(
 class PaymentRequestRows:
     """The payment requests of one transaction; saves only what changed since it was loaded."""
 
-    def __init__(self, connection: AsyncConnection, *, consumer: str) -> None:
+    def __init__(self, connection: Connection, *, consumer: str) -> None:
         self._connection = connection
         self._consumer = consumer
         self._loaded: dict[UUID, PaymentRequest] = {}

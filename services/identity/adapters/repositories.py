@@ -4,10 +4,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.identity.application.ports import Person
 from services.identity.domain.session import EndReason, ShownToken
+from shared.runtime.statements import Connection
 from shared.runtime.unit_of_work import Unit
 
 ADD_PERSON = text(
@@ -64,7 +64,7 @@ END_SESSION = text(
 class PostgresPeople:
     """The port `People`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def find_or_add(self, person: Person, phone_index: bytes) -> Person:
@@ -94,7 +94,7 @@ class PostgresPeople:
 class PostgresSessions:
     """The port `Sessions`."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def open(self, session_id: UUID, insured_person_id: UUID, now: datetime) -> None:

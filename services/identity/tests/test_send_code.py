@@ -3,16 +3,17 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from sqlalchemy import event
+from sqlalchemy import TextClause
 
 from services.identity.adapters.sms_gateway import TEXTS
 from services.identity.settings import ApiSettings
@@ -24,6 +25,8 @@ from services.identity.tests.running_identity import (
     running_identity,
 )
 from shared.kernel.clock import FixedClock, SystemClock
+from shared.runtime.asyncpg_pool import AsyncpgConnection
+from shared.runtime.statements import Rows
 from shared.testing.eventually import eventually
 
 HOUR_SECONDS = 60 * 60
@@ -217,12 +220,13 @@ async def test_known_and_unknown_phones_get_the_same_answer_for_the_same_work(
     await identity.logged_in(known)
     await identity.let_pass(60)
 
-    with statements(identity) as work_for_known:
+    with statements() as work_for_known:
         answer_for_known = await identity.ask(known)
-    with statements(identity) as work_for_unknown:
+    with statements() as work_for_unknown:
         answer_for_unknown = await identity.ask(unknown)
 
     assert shape(answer_for_known) == shape(answer_for_unknown)
+    assert work_for_known
     assert work_for_known == work_for_unknown
     assert not any("person" in statement for statement in work_for_known)
 
@@ -238,7 +242,7 @@ async def test_no_database_connection_is_held_while_the_gateway_is_called(
         return bool(listed["held_count"])
 
     await eventually(gateway_holds_the_call)
-    held = identity.database.engine.pool.checkedout()  # type: ignore[attr-defined]
+    held = identity.database.pool.held_count
 
     assert held == 0
     assert (await sending).status_code == 202
@@ -337,19 +341,20 @@ def shape(answer: httpx2.Response) -> tuple[int, dict[str, str], dict[str, objec
 
 
 @contextmanager
-def statements(identity: Identity) -> Iterator[list[str]]:
+def statements() -> Iterator[list[str]]:
     """Every SQL statement of the block."""
     seen: list[str] = []
-    engine = identity.database.engine.sync_engine
+    execute = AsyncpgConnection.execute
 
-    def note(*arguments: object) -> None:
-        seen.append(str(arguments[2]))
+    async def note(
+        self: AsyncpgConnection, statement: TextClause, values: Mapping[str, Any] | None = None, /
+    ) -> Rows:
+        seen.append(statement.text)
+        return await execute(self, statement, values)
 
-    event.listen(engine, "before_cursor_execute", note)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AsyncpgConnection, "execute", note)
         yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @asynccontextmanager

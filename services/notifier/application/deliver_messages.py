@@ -55,12 +55,16 @@ class Reached(msgspec.Struct, frozen=True):
 
 
 class DeliverMessages:
-    """One step of the SMS loop; `ended` is told of every delivery that reached its end."""
+    """One step of the SMS loop; `ended` is told of every delivery that reached its end.
+
+    `statements` opens units for one statement each: most of what this loop writes is one.
+    """
 
     def __init__(
         self,
         transactions: Transactions,
         *,
+        statements: Transactions,
         contacts: Contacts,
         provider: SmsProvider,
         texts: Texts,
@@ -70,6 +74,7 @@ class DeliverMessages:
         calls_at_once: int = 8,
     ) -> None:
         self._transactions = transactions
+        self._statements = statements
         self._contacts = contacts
         self._provider = provider
         self._texts = texts
@@ -89,7 +94,7 @@ class DeliverMessages:
         return len(claimed)
 
     async def _claim(self) -> list[Delivery]:
-        async with self._transactions() as unit:
+        async with self._statements() as unit:
             return await unit.notifications.claim_due(
                 limit=WAVES * self._calls_at_once, lease_seconds=LEASE_SECONDS
             )
@@ -170,11 +175,11 @@ class DeliverMessages:
     async def _save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
         if not decisions:
             return set()
-        async with self._transactions() as unit:
+        items = {one.delivery.id: one.item for one in decisions if one.item is not None}
+        async with self._transactions() if items else self._statements() as unit:
             written = await unit.notifications.save(decisions, claimed)
-            for decision in decisions:
-                if decision.item is not None and decision.delivery.id in written:
-                    await unit.open_item(UNKNOWN_ITEM, decision.delivery.id, decision.item)
+            for delivery_id in items.keys() & written:
+                await unit.open_item(UNKNOWN_ITEM, delivery_id, items[delivery_id])
         for decision in decisions:
             if decision.due_seconds is None and decision.delivery.id in written:
                 self._ended(decision.delivery)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from services.notifier.adapters.cursor import read_cursor, write_cursor
-from services.notifier.adapters.repositories import PostgresTransactions
+from services.notifier.adapters.repositories import transactions_of
 from services.notifier.application.list_notifications import list_notifications
 from services.notifier.application.ports import InboxEntry, Place
 from services.notifier.tests.world import World
@@ -27,7 +27,7 @@ async def test_pages_hold_everything_once_newest_first(world: World) -> None:
     before = None
     for _ in range(4):
         page = await list_notifications(
-            PostgresTransactions(world.database), person_id=person, limit=PAGE, before=before
+            transactions_of(world.database), person_id=person, limit=PAGE, before=before
         )
         seen += page.entries
         if page.next_place is None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from services.notifier.adapters.consumer import reactions
 from services.notifier.adapters.jinja_texts import JinjaTexts
-from services.notifier.adapters.repositories import PostgresTransactions
+from services.notifier.adapters.repositories import statements_of, transactions_of
 from services.notifier.application.deliver_messages import DeliverMessages
 from services.notifier.application.ports import SmsProvider, SmsText
 from services.notifier.domain.announcements import ANNOUNCEMENTS
@@ -85,7 +85,8 @@ class World:
 
     def deliverer(self, provider: SmsProvider | None = None) -> DeliverMessages:
         return DeliverMessages(
-            PostgresTransactions(self.database),
+            transactions_of(self.database),
+            statements=statements_of(self.database),
             contacts=self.phones,
             provider=provider or self.provider,
             texts=JinjaTexts(hotline="12366"),

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payment.adapters.rows import (
     ATTEMPT,
@@ -20,6 +19,7 @@ from services.payment.adapters.rows import (
 from services.payment.application.ports import DueAttempt, HeardNotification
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.switch import Stopped, Switch
+from shared.runtime.statements import Connection
 
 OPEN = "status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
 INSERT = text(
@@ -113,7 +113,7 @@ FIND_TOKEN = text(
 
 
 class PostgresCashierAttempts:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def insert(self, attempt: PaymentAttempt) -> None:
@@ -163,7 +163,7 @@ class PostgresCashierAttempts:
 
 
 class PostgresNotifications:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def claim(self, heard: Sequence[HeardNotification]) -> set[tuple[str, str]]:
@@ -174,7 +174,7 @@ class PostgresNotifications:
 
 
 class PostgresSwitches:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def stopped(self) -> Stopped:
@@ -202,7 +202,7 @@ class PostgresSwitches:
 class PostgresReturnTokens:
     """Random tokens, kept as hashes: who reads the table cannot use them."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def issue(self, token: str, *, order_id: UUID, expires_at: datetime) -> None:

@@ -53,11 +53,13 @@ class AttemptRunner:
     Those that are open, or with `asks_late` those that ended and may have been paid since: in a
     runner of their own, so that they never stand before the others.
 
+    `claims` opens units for one statement each: a claim is nothing else.
     `is_transient` tells whether a failed transaction may succeed later; other failures are
     recorded one by one, so that one row never holds up the rest.
     """
 
     transactions: Transactions
+    claims: Transactions
     channels: Channels
     clock: Clock
     is_transient: Callable[[BaseException], bool]
@@ -89,7 +91,7 @@ class AttemptRunner:
             return 0
         # Taken before the claim: what follows can only make the lease look shorter.
         claimed_at = asyncio.get_running_loop().time()
-        async with self.transactions() as unit:
+        async with self.claims() as unit:
             claim = unit.attempts.claim_ended if self.asks_late else unit.attempts.claim
             claimed = await claim(
                 now=self.clock.now(),

@@ -272,7 +272,7 @@ async def test_a_zombie_whose_lease_ran_out_overwrites_nothing(
 
 async def test_answers_survive_a_database_that_was_away(world: World, bank: FakeChannel) -> None:
     order_id = await world.open()
-    flaky = Flaky(world.transactions, failures=[2, 3])
+    flaky = Flaky(world.transactions, failures=[1, 2])
     runner = world.a_runner(transactions=flaky)
 
     for _ in range(2):
@@ -349,6 +349,7 @@ async def test_a_worker_that_slept_through_its_lease_does_not_send(
     order_id = await world.open()
     runner = Sleepy(
         transactions=world.transactions,
+        claims=world.runner.claims,
         channels=world.runner.channels,
         clock=world.clock,
         is_transient=world.runner.is_transient,

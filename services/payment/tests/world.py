@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.payment.adapters.consumer import build_consumer
-from services.payment.adapters.repositories import PaymentUnit, transactions_of
+from services.payment.adapters.repositories import PaymentUnit, statements_of, transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, Transactions
@@ -66,6 +66,7 @@ class World:
         """One more worker of the same kind."""
         fields: dict[str, Any] = {
             "transactions": self.transactions,
+            "claims": statements_of(self.database),
             "channels": self.channels,
             "clock": self.clock,
             "is_transient": is_transient,

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from sqlalchemy import text
 
 from shared.kernel.errors import Contradiction, Malformed
 from shared.kernel.events import MoneyAccepted
@@ -112,7 +113,7 @@ class World:
 
     async def execute(self, statement: str) -> None:
         async with self.database.transaction() as unit:
-            await unit.connection.exec_driver_sql(statement)
+            await unit.connection.execute(text(statement))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from shared.runtime import sender
 from shared.runtime.database import Database, open_database
@@ -214,7 +215,7 @@ async def test_a_wish_to_send_again_that_comes_during_the_sending_is_kept(
 ) -> None:
     write(ledger_url, "some.topic", uuid.uuid4(), range(1, 3))
     async with database.transaction() as unit:
-        await unit.connection.exec_driver_sql("UPDATE outbox SET sent_at = now()")
+        await unit.connection.execute(text("UPDATE outbox SET sent_at = now()"))
     await resend(database, Range(first_id=1))
     async with database.transaction() as unit:
         being_sent = await read_resend(unit.connection, 10)
@@ -250,7 +251,7 @@ async def test_a_commit_in_this_process_wakes_the_relay(
     database.on_outbox_commit(lambda: woken.append(True))
 
     async with database.transaction() as unit:
-        await unit.connection.exec_driver_sql("SELECT 1")
+        await unit.connection.execute(text("SELECT 1"))
     async with database.transaction() as unit:
         unit.has_sendable = True
 

@@ -1,0 +1,75 @@
+"""Statements on one connection: the same SQL and the same answers on both drivers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from sqlalchemy import TextClause
+
+
+class Rows:
+    """What a statement returned: columns by attribute; with `mappings()` by name.
+
+    `rowcount` is how many rows it found or changed.
+    """
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[Any], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> Sequence[Any]:
+        return self._rows
+
+    def first(self) -> Any | None:
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        """The only row; raises LookupError where there are none or several."""
+        if len(self._rows) != 1:
+            raise LookupError(f"one row was expected, and there are {len(self._rows)}")
+        return self._rows[0]
+
+    def one_or_none(self) -> Any | None:
+        """The only row or None; raises LookupError where there are several."""
+        return self.one() if self._rows else None
+
+    def mappings(self) -> "Rows":
+        """The same rows as mappings from column to value."""
+        return self
+
+
+class Connection(Protocol):
+    """One connection, and the transaction that it is in."""
+
+    async def execute(
+        self, statement: TextClause, values: Mapping[str, Any] | None = None, /
+    ) -> Rows: ...
+
+    async def scalar(
+        self, statement: TextClause, values: Mapping[str, Any] | None = None, /
+    ) -> Any:
+        """The first column of the first row, or None."""
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """A part that can be rolled back alone."""
+
+
+class Pool(Protocol):
+    """A bounded number of connections to one database; nothing connects before first use."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Committed at the end of the block, rolled back on any exception."""
+
+    def statements(self) -> AbstractAsyncContextManager[Connection]:
+        """Each statement is a transaction of its own."""
+
+    @property
+    def held_count(self) -> int:
+        """How many connections are in use now."""
+
+    async def close(self) -> None: ...
