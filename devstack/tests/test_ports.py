@@ -1,6 +1,7 @@
 """Ports are chosen once, and again only where a stranger sits."""
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from devstack.ports import choose
@@ -31,10 +32,20 @@ def test_a_port_that_we_hold_ourselves_stays(tmp_path: Path) -> None:
         assert choose(tmp_path / "ports.json", NAMES, in_use_by_us=["one"]) == first
 
 
-def test_stacks_side_by_side_choose_different_ports(tmp_path: Path) -> None:
-    chosen: set[int] = set()
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        mine = choose(tmp_path / folder / "ports.json", NAMES, in_use_by_us=[]).values()
-        assert not chosen & set(mine)
-        chosen |= set(mine)
+def test_a_stack_beside_running_ones_chooses_other_ports(tmp_path: Path) -> None:
+    with ExitStack() as running:
+        # So many that two of them begin at the same place now and then.
+        for number in range(40):
+            for port in _chosen_in(tmp_path / f"stack-{number}"):
+                running.enter_context(socket.create_server(("127.0.0.1", port)))
+
+
+def test_stacks_that_start_at_once_begin_at_different_places(tmp_path: Path) -> None:
+    begins = {min(_chosen_in(tmp_path / f"stack-{number}")) for number in range(10)}
+
+    assert len(begins) > 5
+
+
+def _chosen_in(folder: Path) -> set[int]:
+    folder.mkdir()
+    return set(choose(folder / "ports.json", NAMES, in_use_by_us=[]).values())
