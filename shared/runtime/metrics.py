@@ -112,15 +112,19 @@ SCHEMA_REVISION = _gauge(
 
 def count_transitions(table: Transitions[State]) -> None:
     """Count every move of `table` from now on, and declare each allowed move at zero."""
-    for move in table.moves:
-        STATE_TRANSITIONS.labels(table.machine, str(move.source), str(move.target))
-    table.observe = _count_transition
+    counters = {
+        (str(move.source), str(move.target)): STATE_TRANSITIONS.labels(
+            table.machine, str(move.source), str(move.target)
+        )
+        for move in table.moves
+    }
+
+    def count(_machine: str, source: str, target: str) -> None:
+        counters[source, target].inc()
+
+    table.observe = count
 
 
 def render() -> bytes:
     """The text that Prometheus scrapes."""
     return generate_latest(REGISTRY)
-
-
-def _count_transition(machine: str, source: str, target: str) -> None:
-    STATE_TRANSITIONS.labels(machine, source, target).inc()
