@@ -11,18 +11,19 @@ DEATH_SECONDS = 150.0
 POLL_SECONDS = 0.05
 WORKERS = ("billing-worker", "payment-worker", "notifier-worker")
 RELAYS = ("billing-worker", "payment-worker")
-# Where a point is passed, and at which pass the process dies: in the middle of the load.
+# Where a point is passed, and at which pass the process dies: in the middle of the load, after the
+# seconds in which the rate before is measured.
 PASSED_BY: Mapping[str, tuple[Mode, tuple[str, ...], int]] = {
     "http.before_commit": (Mode.WIRE, ("billing-api",), 250),
     "http.after_commit": (Mode.WIRE, ("billing-api",), 250),
-    "dispatch.before_commit": (Mode.CORE, WORKERS, 40),
-    "dispatch.after_commit": (Mode.CORE, WORKERS, 40),
+    "dispatch.before_commit": (Mode.CORE, WORKERS, 200),
+    "dispatch.after_commit": (Mode.CORE, WORKERS, 200),
     "dispatch.before_offset_commit": (Mode.CORE, WORKERS, 3),
-    "relay.before_send": (Mode.CORE, RELAYS, 40),
-    "relay.after_send_before_mark": (Mode.CORE, RELAYS, 40),
+    "relay.before_send": (Mode.CORE, RELAYS, 200),
+    "relay.after_send_before_mark": (Mode.CORE, RELAYS, 200),
     "attempt.after_lease_before_call": (Mode.WIRE, ("payment-worker",), 250),
     "attempt.after_call_before_recording": (Mode.WIRE, ("payment-worker",), 250),
-    "outcome.after_recording_before_emitting": (Mode.CORE, ("payment-worker",), 1000),
+    "outcome.after_recording_before_emitting": (Mode.CORE, ("payment-worker",), 1600),
     "notification.before_commit": (Mode.CASHIER, ("payment-api",), 40),
     "notification.after_commit_before_acknowledgement": (Mode.CASHIER, ("payment-api",), 40),
     "sms.after_claim_before_submit": (Mode.WIRE, ("notifier-worker",), 200),
