@@ -95,6 +95,22 @@ class PaymentOutcomeAsked(PaymentRequested, frozen=True, kw_only=True):
     ask_count: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class PaymentDelayed(Event, frozen=True, kw_only=True):
+    """The channel has told no outcome by the promised time; the next news come by a later one."""
+
+    type: ClassVar[str] = "PaymentDelayed"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    payment_order_id: UUID
+    contribution_id: UUID
+    payer_id: UUID
+    amount_fen: Fen
+    currency: Name
+    attempt_id: UUID
+    channel: Name
+    next_update_by: Instant
+
+
 class PaymentSettled(Event, frozen=True, kw_only=True):
     """The channel confirmed receipt as final."""
 
@@ -181,6 +197,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ContributionAssessed,
         PaymentRequested,
         PaymentOutcomeAsked,
+        PaymentDelayed,
         PaymentSettled,
         PaymentFailed,
         UnexpectedMoneyReceived,

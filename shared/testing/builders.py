@@ -17,6 +17,7 @@ from shared.kernel.events import (
     Message,
     MoneyAccepted,
     MoneyRejected,
+    PaymentDelayed,
     PaymentFailed,
     PaymentOutcomeAsked,
     PaymentRefunded,
@@ -38,6 +39,7 @@ SUBJECT_FIELDS: Mapping[type[Event], str] = {
     ContributionAssessed: "contribution_id",
     PaymentRequested: "payment_order_id",
     PaymentOutcomeAsked: "payment_order_id",
+    PaymentDelayed: "payment_order_id",
     PaymentSettled: "payment_order_id",
     PaymentFailed: "payment_order_id",
     UnexpectedMoneyReceived: "attempt_id",
@@ -77,6 +79,10 @@ def payment_outcome_asked(*, after: Event | None = None, **fields: Any) -> Payme
     )
 
 
+def payment_delayed(*, after: Event | None = None, **fields: Any) -> PaymentDelayed:
+    return _build(PaymentDelayed, after, fields, next_update_by=SOME_TIME + timedelta(hours=2))
+
+
 def payment_settled(*, after: Event | None = None, **fields: Any) -> PaymentSettled:
     return _build(
         PaymentSettled,
@@ -113,6 +119,7 @@ EVENT_BUILDERS: Mapping[type[Event], Callable[..., Event]] = {
     ContributionAssessed: contribution_assessed,
     PaymentRequested: payment_requested,
     PaymentOutcomeAsked: payment_outcome_asked,
+    PaymentDelayed: payment_delayed,
     PaymentSettled: payment_settled,
     PaymentFailed: payment_failed,
     UnexpectedMoneyReceived: unexpected_money_received,

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.notifier.domain.notifications import (
     order_number,
     sms_template,
 )
+from shared.kernel.clock import SHANGHAI
 from shared.kernel.money import Money
 
 TEMPLATES = files("services.notifier") / "templates"
@@ -45,6 +47,7 @@ class LanguageTexts:
         self._months: list[str] = source["months"]
         self._this_period: str = source["this_period"]
         self._period = compiled(source["period"])
+        self._moment = compiled(source["moment"])
         # There are only so many months: their words are made once.
         self._periods: dict[str, str] = {}
         self._ask = compiled(source["ask"])
@@ -91,6 +94,8 @@ class LanguageTexts:
         }
         if told.payment_order_id is not None:
             variables["order"] = order_number(told.payment_order_id)
+        if told.facts.next_update_by is not None:
+            variables["next_update"] = self._time_words(told.facts.next_update_by, told)
         if told.facts.reason is not None:
             variables["reason"] = self._reason_words(told.template, told.facts)
         return variables
@@ -103,6 +108,14 @@ class LanguageTexts:
             words = self._period.render(year=year, month=self._months[int(month) - 1])
             self._periods[bill.period] = words
         return self._periods[bill.period]
+
+    def _time_words(self, instant: datetime, told: Told) -> str:
+        """The clock in China, with the date where that is not the day on which it is told."""
+        there = instant.astimezone(SHANGHAI)
+        time = f"{there:%H:%M}"
+        if there.date() == told.occurred_at.astimezone(SHANGHAI).date():
+            return time
+        return self._moment.render(day=there.day, month=self._months[there.month - 1], time=time)
 
     def _reason_words(self, template: str, facts: Facts) -> str:
         if template == "payment_refunded":

@@ -12,7 +12,14 @@ from sqlalchemy import RowMapping, text
 
 from services.notifier.application.ports import InboxEntry, Place, SmsState, Transactions
 from services.notifier.domain.deliveries import Decision, Delivery
-from services.notifier.domain.notifications import Bill, Facts, Notification, Role, Status
+from services.notifier.domain.notifications import (
+    Bill,
+    Facts,
+    Notification,
+    OrderOutcome,
+    Role,
+    Status,
+)
 from shared.runtime.database import Database
 from shared.runtime.statements import Connection
 from shared.runtime.unit_of_work import Item
@@ -32,12 +39,13 @@ REMEMBER_BILLS = text(
 # A conflicting row is locked even where nothing changes: the lock is the point.
 LOCK_ORDERS = text(
     """
-    INSERT INTO payment_order (id, settled)
-    SELECT id, CAST(:settled AS boolean)
+    INSERT INTO payment_order AS known (id, settled, failed)
+    SELECT id, CAST(:settled AS boolean), CAST(:failed AS boolean)
     FROM unnest(CAST(:order_ids AS uuid[])) AS row (id)
     ORDER BY id
-    ON CONFLICT (id) DO UPDATE SET settled = true
-    WHERE EXCLUDED.settled AND NOT payment_order.settled
+    ON CONFLICT (id) DO UPDATE SET settled = known.settled OR EXCLUDED.settled,
+                                   failed = known.failed OR EXCLUDED.failed
+    WHERE EXCLUDED.settled > known.settled OR EXCLUDED.failed > known.failed
     """
 )
 ADD = text(
@@ -61,7 +69,7 @@ DELIVERY_COLUMNS = """
     told.id, told.person_id, told.role, told.template, told.contribution_id,
     told.payment_order_id, told.facts, told.occurred_at, told.status, told.status_at,
     told.sent_at, told.try_count, told.send_count, told.version,
-    bill.scheme, bill.region, bill.period, coalesce(payment_order.settled, false) AS settled
+    bill.scheme, bill.region, bill.period, payment_order.settled, payment_order.failed
 """
 DELIVERY_JOINS = """
     LEFT JOIN bill ON bill.contribution_id = told.contribution_id
@@ -148,10 +156,10 @@ class PostgresNotifications:
                 },
             )
 
-    async def lock_orders(self, order_ids: Sequence[UUID], *, settled: bool) -> None:
+    async def lock_orders(self, order_ids: Sequence[UUID], *, outcome: OrderOutcome | None) -> None:
         if order_ids:
-            wanted = {"order_ids": list(order_ids), "settled": settled}
-            await self._connection.execute(LOCK_ORDERS, wanted)
+            flags = {each.value: each is outcome for each in OrderOutcome}
+            await self._connection.execute(LOCK_ORDERS, {"order_ids": list(order_ids), **flags})
 
     async def add(self, notifications: Sequence[Notification], *, at: datetime) -> None:
         if notifications:
@@ -269,7 +277,7 @@ def _delivery(row: RowMapping) -> Delivery:
         bill=_bill(row),
         facts=_facts.decode(row["facts"]),
         occurred_at=row["occurred_at"],
-        order_settled=row["settled"],
+        outcomes=frozenset(outcome for outcome in OrderOutcome if row[outcome.value]),
         status=Status(row["status"]),
         status_at=row["status_at"],
         sent_at=row["sent_at"],

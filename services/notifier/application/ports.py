@@ -9,7 +9,15 @@ from typing import Protocol
 from uuid import UUID
 
 from services.notifier.domain.deliveries import Answer, Decision, Delivery
-from services.notifier.domain.notifications import Bill, Facts, Notification, Role, Status, Told
+from services.notifier.domain.notifications import (
+    Bill,
+    Facts,
+    Notification,
+    OrderOutcome,
+    Role,
+    Status,
+    Told,
+)
 
 
 class Language(StrEnum):
@@ -72,8 +80,8 @@ class Notifications(Protocol):
 
     async def remember_bills(self, bills: Sequence[Bill]) -> None: ...
 
-    async def lock_orders(self, order_ids: Sequence[UUID], *, settled: bool) -> None:
-        """Note the orders and lock them until the commit; `settled` is never taken back."""
+    async def lock_orders(self, order_ids: Sequence[UUID], *, outcome: OrderOutcome | None) -> None:
+        """Note the orders and lock them until the commit; an outcome is never taken back."""
 
     async def add(self, notifications: Sequence[Notification], *, at: datetime) -> None:
         """Record those that are not recorded yet; the others stay as they are."""

@@ -6,7 +6,7 @@ from typing import Any
 from services.notifier.application.ports import Unit
 from services.notifier.domain.announcements import (
     ANNOUNCEMENTS,
-    OVERTAKEN_BY_SETTLEMENT,
+    MAY_BE_OVERTAKEN,
     Announcement,
     Announcements,
     bill_of,
@@ -27,8 +27,8 @@ async def record_notifications(
 ) -> None:
     """Record the notifications of a set of events of one type.
 
-    The end is the same in every order of arrival, also across topics: whichever of a settlement
-    and an SMS that it overtakes comes second finds the first, because both lock the order.
+    The end is the same in every order of arrival, also across topics: whichever of an outcome and
+    an SMS that it overtakes comes second finds the first, because both lock the order.
     """
     if not messages:
         return
@@ -37,10 +37,10 @@ async def record_notifications(
     bills = [bill for message in messages if (bill := bill_of(message.body))]
     await unit.notifications.remember_bills(bills)
     order_ids = _orders_with_sms(messages, announcement)
-    await unit.notifications.lock_orders(order_ids, settled=bool(announcement.overtakes))
+    await unit.notifications.lock_orders(order_ids, outcome=announcement.outcome)
     told = [each for message in messages for each in notifications_of(message, announcement)]
     await unit.notifications.add(told, at=now)
-    queued = await unit.notifications.queued_of_orders(order_ids, templates=OVERTAKEN_BY_SETTLEMENT)
+    queued = await unit.notifications.queued_of_orders(order_ids, templates=MAY_BE_OVERTAKEN)
     withdrawn = [
         end(delivery, status, now)
         for delivery in queued

@@ -1,15 +1,23 @@
-"""What the notifier tells about: one table, event type → template, channels, what it overtakes."""
+"""What the notifier tells about: one table, event type → template, channels, order's outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.notifier.domain.notifications import Bill, Channel, Facts, Notification, Role
+from services.notifier.domain.notifications import (
+    Bill,
+    Channel,
+    Facts,
+    Notification,
+    OrderOutcome,
+    Role,
+)
 from shared.kernel.events import (
     ContributionAssessed,
     Event,
     Message,
+    PaymentDelayed,
     PaymentFailed,
     PaymentRefunded,
     PaymentRequested,
@@ -19,11 +27,11 @@ from shared.kernel.events import (
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """How one event type is told. `overtakes` names templates that are stale after it."""
+    """How one event type is told, and which outcome of its order it brings, if any."""
 
     template: str
     channels: tuple[Channel, ...]
-    overtakes: frozenset[str] = frozenset()
+    outcome: OrderOutcome | None = None
 
 
 Announcements = Mapping[type[Event], Announcement]
@@ -34,17 +42,18 @@ INBOX_AND_SMS = (Channel.INBOX, Channel.SMS)
 ANNOUNCEMENTS: Announcements = {
     ContributionAssessed: Announcement("contribution_assessed", INBOX_ONLY),
     PaymentRequested: Announcement("payment_requested", INBOX_ONLY),
-    PaymentSettled: Announcement(
-        "payment_settled",
-        INBOX_AND_SMS,
-        overtakes=frozenset({"payment_requested", "payment_failed"}),
-    ),
-    PaymentFailed: Announcement("payment_failed", INBOX_AND_SMS),
+    PaymentDelayed: Announcement("payment_delayed", INBOX_AND_SMS),
+    PaymentSettled: Announcement("payment_settled", INBOX_AND_SMS, OrderOutcome.SETTLED),
+    PaymentFailed: Announcement("payment_failed", INBOX_AND_SMS, OrderOutcome.FAILED),
     PaymentRefunded: Announcement("payment_refunded", INBOX_AND_SMS),
 }
 
-# Every word that an SMS about an order may be withdrawn for.
-OVERTAKEN_BY_SETTLEMENT = ANNOUNCEMENTS[PaymentSettled].overtakes
+# The templates that are not true any more once an order has this outcome.
+OVERTAKEN_BY: Mapping[OrderOutcome, frozenset[str]] = {
+    OrderOutcome.SETTLED: frozenset({"payment_requested", "payment_delayed", "payment_failed"}),
+    OrderOutcome.FAILED: frozenset({"payment_delayed"}),
+}
+MAY_BE_OVERTAKEN = frozenset[str]().union(*OVERTAKEN_BY.values())
 
 
 def notifications_of(message: Message[Any], announcement: Announcement) -> list[Notification]:
@@ -87,6 +96,8 @@ def facts_of(body: Event) -> Facts:
             )
         case PaymentRequested() | PaymentSettled():
             return Facts(amount_fen=body.amount_fen)
+        case PaymentDelayed():
+            return Facts(amount_fen=body.amount_fen, next_update_by=body.next_update_by)
         case PaymentFailed():
             return Facts(amount_fen=body.amount_fen, reason=body.reason, can_retry=body.can_retry)
         case PaymentRefunded():

@@ -8,8 +8,15 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from services.notifier.domain.announcements import OVERTAKEN_BY_SETTLEMENT
-from services.notifier.domain.notifications import SMS_STATES, Bill, Facts, Role, Status
+from services.notifier.domain.announcements import OVERTAKEN_BY
+from services.notifier.domain.notifications import (
+    SMS_STATES,
+    Bill,
+    Facts,
+    OrderOutcome,
+    Role,
+    Status,
+)
 
 # Older news confuses more than it helps, and a replay must never wake anybody.
 SEND_WITHIN = timedelta(hours=24)
@@ -66,7 +73,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     bill: Bill | None
     facts: Facts
     occurred_at: datetime
-    order_settled: bool
+    outcomes: frozenset[OrderOutcome]
     status: Status
     status_at: datetime
     sent_at: datetime | None
@@ -76,8 +83,14 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_stale(self) -> bool:
-        """A settlement of the same order made its words untrue."""
-        return self.order_settled and self.template in OVERTAKEN_BY_SETTLEMENT
+        """An outcome of the same order made its words untrue."""
+        return any(self.template in OVERTAKEN_BY[outcome] for outcome in self.outcomes)
+
+    def is_too_old(self, now: datetime) -> bool:
+        """Older than a day, or the time is past that it promises news by: newer ones follow."""
+        promised = self.facts.next_update_by
+        is_over = promised is not None and now >= promised
+        return is_over or now - self.occurred_at > SEND_WITHIN
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +111,7 @@ def withdrawal(delivery: Delivery, now: datetime) -> Status | None:
 
     Age is looked at first, so that the end does not depend on what else arrived before.
     """
-    if now - delivery.occurred_at > SEND_WITHIN:
+    if delivery.is_too_old(now):
         return Status.SUPPRESSED
     if delivery.is_stale:
         return Status.OVERTAKEN
@@ -150,9 +163,9 @@ def after_ask(delivery: Delivery, answer: Answer, now: datetime, schedule: Sched
 
 def _not_there(delivery: Delivery, now: datetime, schedule: Schedule) -> Decision:
     if delivery.is_stale:
-        # Nothing for a person to do: the settlement has its own message.
+        # Nothing for a person to do: the outcome has its own message.
         return end(delivery, Status.UNKNOWN, now)
-    if now - delivery.occurred_at > SEND_WITHIN or delivery.send_count >= schedule.send_count_max:
+    if delivery.is_too_old(now) or delivery.send_count >= schedule.send_count_max:
         return end(
             delivery,
             Status.UNKNOWN,

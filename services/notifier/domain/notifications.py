@@ -25,6 +25,13 @@ class Role(StrEnum):
     PAYER = "payer"
 
 
+class OrderOutcome(StrEnum):
+    """What became of an order; one that failed may still settle."""
+
+    SETTLED = "settled"
+    FAILED = "failed"
+
+
 class Status(StrEnum):
     """Where a notification is. DELIVERED is the provider's word, never our guess."""
 
@@ -43,8 +50,8 @@ SMS_STATES = Transitions(
     Status.QUEUED,
     [
         Move(Status.QUEUED, Status.SUBMITTED, "committed, then handed to the provider"),
-        Move(Status.QUEUED, Status.SUPPRESSED, "event older than 24 h, or nowhere to send to"),
-        Move(Status.QUEUED, Status.OVERTAKEN, "the same order was settled meanwhile"),
+        Move(Status.QUEUED, Status.SUPPRESSED, "too old to be of use, or nowhere to send to"),
+        Move(Status.QUEUED, Status.OVERTAKEN, "an outcome of the same order made it untrue"),
         Move(Status.SUBMITTED, Status.DELIVERED, "the provider says so"),
         Move(Status.SUBMITTED, Status.UNDELIVERABLE, "the provider says so"),
         Move(Status.SUBMITTED, Status.UNKNOWN, "asked and sent within bounds without an answer"),
@@ -56,13 +63,17 @@ FIRST_STATUS = {Channel.INBOX: Status.DELIVERED, Channel.SMS: SMS_STATES.initial
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a template may say besides the bill's month; kept with the notification."""
+    """What a template may say besides the bill's month; kept with the notification.
+
+    `next_update_by`: the words are of use until then only.
+    """
 
     amount_fen: int
     reason: str | None = None
     can_retry: bool = False
     provisional: bool = False
     replaces_earlier: bool = False
+    next_update_by: datetime | None = None
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +121,8 @@ class Told(Protocol):
     def bill(self) -> Bill | None: ...
     @property
     def facts(self) -> Facts: ...
+    @property
+    def occurred_at(self) -> datetime: ...
 
 
 def sms_template(told: Told) -> str:

@@ -1,14 +1,21 @@
 """An SMS goes out once as far as the gateway can be asked, whatever breaks in between."""
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from services.notifier.adapters.http_sms_provider import HttpSmsProvider
 from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
+from shared.kernel.clock import SHANGHAI
 from shared.kernel.events import PaymentSettled
-from shared.testing.builders import contribution_assessed, payment_requested, payment_settled
+from shared.testing.builders import (
+    contribution_assessed,
+    payment_delayed,
+    payment_requested,
+    payment_settled,
+)
 
 
 async def _settled(world: World) -> PaymentSettled:
@@ -70,6 +77,23 @@ async def test_after_a_crash_behind_submitted_the_gateway_is_asked_first(
 
     assert await world.sms_states() == {"DELIVERED": 1}
     assert len(await world.messages_at_gateway()) == 1
+
+
+async def test_still_checking_goes_out_with_the_next_promised_time(world: World) -> None:
+    promised = world.clock.now() + timedelta(hours=2)
+    requested = payment_requested()
+    delayed = payment_delayed(after=requested, next_update_by=promised)
+    await world.tell(world.news(requested), world.news(delayed, sequence=2))
+
+    await world.deliver()
+
+    messages = await world.messages_at_gateway()
+    assert {message["template"] for message in messages} == {
+        "payment_delayed",
+        "payment_delayed_payer",
+    }
+    clock = f"{promised.astimezone(SHANGHAI):%H:%M}再告诉您"
+    assert all(clock in message["text"] for message in messages)
 
 
 async def test_a_number_that_cannot_be_reached_ends_as_undeliverable(world: World) -> None:

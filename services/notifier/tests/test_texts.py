@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -16,6 +18,8 @@ from shared.kernel.ids import new_id
 TEXTS = JinjaTexts(hotline="12366")
 ORDER = UUID("01a20c10-f341-7b80-8c58-41cbf27145f8")
 FACTS = Facts(amount_fen=145_400)
+# 14:05 in China
+TOLD_AT = datetime(2026, 11, 24, 6, 5, tzinfo=UTC)
 REASONS = load(Language.ZH)["failure_reasons"].keys() | load(Language.ZH)["refund_reasons"].keys()
 # A Chinese SMS of 70 characters is one message; two are the most that we pay for.
 SMS_CHARACTERS_MAX = 134
@@ -28,6 +32,7 @@ class News:
     payment_order_id: UUID | None = ORDER
     bill: Bill | None = None
     facts: Facts = FACTS
+    occurred_at: datetime = TOLD_AT
 
 
 def _bill() -> Bill:
@@ -43,16 +48,24 @@ def _reasons_of(template: str) -> list[str | None]:
 
 def _all_news() -> Iterator[News]:
     for announcement in ANNOUNCEMENTS.values():
-        for role in Role:
-            for bill in (None, _bill()):
-                for reason in _reasons_of(announcement.template):
-                    for can_retry in (True, False):
-                        yield News(
-                            template=announcement.template,
-                            role=role,
-                            bill=bill,
-                            facts=Facts(amount_fen=145_400, reason=reason, can_retry=can_retry),
-                        )
+        for role, bill in product(Role, (None, _bill())):
+            for facts in _all_facts(announcement.template):
+                yield News(template=announcement.template, role=role, bill=bill, facts=facts)
+
+
+def _all_facts(template: str) -> Iterator[Facts]:
+    if template == "payment_delayed":
+        for hours in (2, 24):
+            yield _delay(hours).facts
+        return
+    for reason, can_retry in product(_reasons_of(template), (True, False)):
+        yield Facts(amount_fen=145_400, reason=reason, can_retry=can_retry)
+
+
+def _delay(hours: int) -> News:
+    promised = TOLD_AT + timedelta(hours=hours)
+    facts = Facts(amount_fen=145_400, next_update_by=promised)
+    return News(template="payment_delayed", bill=_bill(), facts=facts)
 
 
 @pytest.mark.parametrize("language", list(Language))
@@ -90,6 +103,19 @@ def test_a_settled_sms_says_what_was_received_and_that_nothing_is_to_do() -> Non
     assert "1,454.00元" in text
     assert "不用再付" in text
     assert "等待税务入账" in text
+
+
+def test_a_delay_says_by_when_the_next_news_come_and_not_to_pay_again() -> None:
+    today, tomorrow = (TEXTS.sms(_delay(hours), Language.ZH).text for hours in (2, 24))
+    english = TEXTS.sms(_delay(24), Language.EN).text
+    title = TEXTS.inbox(_delay(2), Language.ZH).title
+
+    assert "最晚16:05再告诉您" in today
+    assert "最晚11月25日14:05再告诉您" in tomorrow
+    assert "next news by 14:05 on 25 November" in english
+    assert "请不要再付" in today
+    assert "没有扣款" not in today
+    assert len(title) <= 14
 
 
 def test_both_languages_have_the_same_texts() -> None:

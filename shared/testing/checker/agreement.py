@@ -14,6 +14,7 @@ PAID = ("PAID", "CREDITED", "CREDIT_REFUSED")
 TOLD_BY = {
     "ContributionAssessed": ("inbox",),
     "PaymentRequested": ("inbox",),
+    "PaymentDelayed": ("inbox", "sms"),
     "PaymentSettled": ("inbox", "sms"),
     "PaymentFailed": ("inbox", "sms"),
     "PaymentRefunded": ("inbox", "sms"),

@@ -13,6 +13,7 @@ LETTERS = {
     "ContributionAssessed": "C",
     "PaymentRequested": "R",
     "PaymentOutcomeAsked": "A",
+    "PaymentDelayed": "D",
     "PaymentSettled": "S",
     "PaymentFailed": "F",
     "UnexpectedMoneyReceived": "U",
@@ -22,7 +23,7 @@ LETTERS = {
 }
 # One aggregate's events in ascending sequence: a contribution, a request, an order, the
 # unexpected money of an attempt, the decision about it, a refund.
-PATH = re.compile(r"C|RA*|S|F|FS|U+|[YN]|B")
+PATH = re.compile(r"C|RA*|D+|D*(S|F|FS)|U+|[YN]|B")
 LATE_SETTLEMENT = "FS"
 
 
@@ -53,7 +54,7 @@ def _path(subject: UUID, records: list[Record], accepted: set[UUID | None]) -> I
         yield Violation(
             Kind.ILLEGAL_HISTORY, str(subject), " → ".join(record.type for record in told)
         )
-    elif path == LATE_SETTLEMENT and subject not in accepted:
+    elif path.endswith(LATE_SETTLEMENT) and subject not in accepted:
         yield Violation(
             Kind.ILLEGAL_HISTORY, str(subject), "settled after it had failed, money never accepted"
         )

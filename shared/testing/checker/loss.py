@@ -12,6 +12,7 @@ HANDLED: dict[str, tuple[str, ...]] = {
     "ContributionAssessed": ("notifier",),
     "PaymentRequested": ("payment", "notifier"),
     "PaymentOutcomeAsked": ("payment",),
+    "PaymentDelayed": ("notifier",),
     "PaymentSettled": ("billing", "notifier"),
     "PaymentFailed": ("billing", "notifier"),
     "UnexpectedMoneyReceived": ("billing",),

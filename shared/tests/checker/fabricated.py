@@ -46,8 +46,14 @@ class Case:
 
 
 def good_case() -> Case:
-    """One order settled at once, one that failed, late money accepted, and late money refused."""
-    sagas = [_settled("first"), _failed("second"), _accepted("third"), _rejected("fourth")]
+    """Settled at once, failed, late money accepted, late money refused, settled after a delay."""
+    sagas = [
+        _settled("first"),
+        _failed("second"),
+        _accepted("third"),
+        _rejected("fourth"),
+        _delayed("fifth"),
+    ]
     records = _in_logs([record for saga in sagas for record in saga.records])
     notifications = [_told(record, channel) for record in records for channel in _channels(record)]
     orders = [saga.order for saga in sagas]
@@ -127,6 +133,18 @@ def _failed(name: str) -> _Saga:
 def _settled(name: str) -> _Saga:
     saga = _paid(_saga(name, received_fen=AMOUNT_FEN), has_failed=False)
     return _telling(saga, record(PAYMENT, "PaymentSettled", saga.order.id, 2, saga.order.id))
+
+
+def _delayed(name: str) -> _Saga:
+    """Nobody knew for a while, and the person was told twice that it takes longer."""
+    saga = _paid(_saga(name, received_fen=AMOUNT_FEN), has_failed=False)
+    order = saga.order.id
+    return _telling(
+        saga,
+        record(PAYMENT, "PaymentDelayed", order, 3, order),
+        record(PAYMENT, "PaymentDelayed", order, 4, order),
+        record(PAYMENT, "PaymentSettled", order, 5, order),
+    )
 
 
 def _accepted(name: str) -> _Saga:

@@ -196,6 +196,10 @@ def settled_and_failed(case: Case) -> Case:
     return _told_also(case, record(PAYMENT, "PaymentFailed", SETTLED, 3, SETTLED))
 
 
+def delayed_after_the_outcome(case: Case) -> Case:
+    return _told_also(case, record(PAYMENT, "PaymentDelayed", SETTLED, 3, SETTLED))
+
+
 def settled_after_failure_without_word(case: Case) -> Case:
     """As if billing had never accepted the late money."""
     word = named(f"MoneyAccepted {named('try third')} 1")
@@ -312,6 +316,7 @@ BREAKAGES: list[tuple[Callable[[Case], Case], Kind, object]] = [
     (sums_differ, Kind.SUMS_DIFFER, "all money"),
     (refund_nobody_paid, Kind.CHARGE_UNRECORDED, REFUND),
     (settled_and_failed, Kind.ILLEGAL_HISTORY, SETTLED),
+    (delayed_after_the_outcome, Kind.ILLEGAL_HISTORY, SETTLED),
     (settled_after_failure_without_word, Kind.ILLEGAL_HISTORY, ACCEPTED),
     (asked_before_requested, Kind.ILLEGAL_HISTORY, SETTLED),
     (out_of_order, Kind.OUT_OF_ORDER, None),
