@@ -9,7 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from services.payment.application.ports import Channels, Unit
-from services.payment.application.tell_outcomes import tell_outcomes, tell_unexpected_money
+from services.payment.application.tell_outcomes import (
+    tell_delay,
+    tell_outcomes,
+    tell_unexpected_money,
+)
 from services.payment.domain.channel_answer import Answer
 from services.payment.domain.operator_item import ItemKind, OperatorItem
 from services.payment.domain.outcome import Asking, Outcome, decide
@@ -63,6 +67,7 @@ async def record_outcomes(
         attempt_changes.append((attempt, released))
         outcomes.append(outcome)
     await _store(unit, before, orders, attempt_changes)
+    _tell_delays(unit, outcomes, orders)
     if any(not attempt.is_direct for attempt in attempts.values()):
         await _close_others(unit, before, orders, now=now)
     await unit.refunds.request([o.refund for o in outcomes if o.refund is not None])
@@ -89,6 +94,14 @@ async def _store(
     for old, new in attempt_changes:
         if new.unexpected_sequence > old.unexpected_sequence:
             tell_unexpected_money(unit, after[new.order_id], new)
+
+
+def _tell_delays(unit: Unit, outcomes: Sequence[Outcome], after: dict[UUID, PaymentOrder]) -> None:
+    """Once per order, and only where no other answer of the set told its outcome."""
+    delayed = {outcome.order.id: outcome for outcome in outcomes if outcome.owes_news}
+    for id, outcome in delayed.items():
+        if after[id].is_open:
+            tell_delay(unit, outcome.order, outcome.attempt)
 
 
 async def _close_others(

@@ -6,7 +6,12 @@ from services.payment.application.ports import Unit
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
-from shared.kernel.events import PaymentFailed, PaymentSettled, UnexpectedMoneyReceived
+from shared.kernel.events import (
+    PaymentDelayed,
+    PaymentFailed,
+    PaymentSettled,
+    UnexpectedMoneyReceived,
+)
 from shared.kernel.ids import event_id
 
 
@@ -16,6 +21,32 @@ def tell_outcomes(unit: Unit, before: PaymentOrder | None, after: PaymentOrder) 
         _tell_failed(unit, after)
     if after.settled_version and (before is None or before.settled_version is None):
         _tell_settled(unit, after)
+
+
+def tell_delay(unit: Unit, order: PaymentOrder, attempt: PaymentAttempt) -> None:
+    """Tell that the promised time passed without an outcome, and by when the next news come.
+
+    Its sequence is the order's version, which moves with every promise that people can see.
+    """
+    assert attempt.promised_until is not None
+    body = PaymentDelayed(
+        insured_person_id=order.insured_person_id,
+        payment_order_id=order.id,
+        contribution_id=order.contribution_id,
+        payer_id=order.payer_id,
+        amount_fen=attempt.amount.fen,
+        currency=order.currency,
+        attempt_id=attempt.id,
+        channel=attempt.channel,
+        next_update_by=attempt.promised_until,
+    )
+    unit.emit(
+        body,
+        subject=order.id,
+        sequence=order.version,
+        correlation_id=order.correlation_id,
+        causation_id=order.causation_id,
+    )
 
 
 def tell_unexpected_money(unit: Unit, order: PaymentOrder, attempt: PaymentAttempt) -> None:

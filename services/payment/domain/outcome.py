@@ -48,12 +48,16 @@ from shared.kernel.errors import Contradiction
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Order and attempt after an answer, and what else must be recorded with them."""
+    """Order and attempt after an answer, and what else must be recorded with them.
+
+    `owes_news`: a promised time passed without an outcome, so the person must hear of the next.
+    """
 
     order: PaymentOrder
     attempt: PaymentAttempt
     refund: Refund | None = None
     items: tuple[OperatorItem, ...] = ()
+    owes_news: bool = False
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +221,16 @@ def _unknown(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Ou
         _moved(attempt, AttemptStatus.UNKNOWN), unknown_since=since, promised_until=promise
     )
     unknown = replace(unknown, due_at=min(_query_at(unknown, asking), promise))
-    return Outcome(order, unknown, items=_item_when_overdue(unknown, asking.now))
+    return Outcome(
+        order,
+        unknown,
+        items=_item_when_overdue(unknown, asking.now),
+        owes_news=order.is_open and _is_promise_over(attempt, asking.now),
+    )
+
+
+def _is_promise_over(attempt: PaymentAttempt, now: datetime) -> bool:
+    return attempt.promised_until is not None and now >= attempt.promised_until
 
 
 def _ask_at_once(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
@@ -234,9 +247,12 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
         return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
     if asking.is_cashier:
         return Outcome(order, _not_opened_yet(attempt, asking))
-    waiting = replace(attempt, due_at=_wait_for_margin(attempt, asking))
+    due_at = _wait_for_margin(attempt, asking)
     if attempt.status is AttemptStatus.UNKNOWN:
-        waiting = replace(_unknown(order, attempt, asking).attempt, due_at=waiting.due_at)
+        outcome = _unknown(order, attempt, asking)
+        due_at = min(due_at, outcome.attempt.promised_until or due_at)
+        return replace(outcome, attempt=replace(outcome.attempt, due_at=due_at))
+    waiting = replace(attempt, due_at=due_at)
     return Outcome(order, waiting, items=_item_when_overdue(attempt, asking.now))
 
 

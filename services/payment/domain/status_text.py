@@ -195,13 +195,12 @@ TEXTS: dict[Situation, Text] = {
     Situation.UNKNOWN: Text(
         zh=Words(
             "还没查到结果，请不要再付",
-            "我们会一直向{channel}查询，一有结果就告诉您，最晚 {promise} 在这里更新。" + SAFE_ZH,
+            "我们会一直向{channel}查询，最晚 {promise} 发短信告诉您。" + SAFE_ZH,
             NOTHING_TO_DO[0],
         ),
         en=Words(
             "We do not know yet. Please do not pay again",
-            "We keep asking {channel} and tell you as soon as we know;"
-            " the next news is here by {promise}. " + SAFE_EN,
+            "We keep asking {channel}; you will hear by text by {promise}. " + SAFE_EN,
             NOTHING_TO_DO[1],
         ),
     ),
