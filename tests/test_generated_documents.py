@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from services.notifier.domain.announcements import ANNOUNCEMENTS
 from shared.kernel.events import EVENT_TYPES, Event
+from shared.testing.checker.agreement import TOLD_BY
+from shared.testing.checker.loss import HANDLED
 from tests.documents.events import ROUTES
 from tests.documents.markers import begin_of, end_of, replace_between
 from tests.generate import ROOT, differences, documents, write
@@ -45,6 +48,15 @@ def test_routes_agree_with_the_reaction_tables(service: str, module: str) -> Non
     reacts_to = {kind for kind in EVENT_TYPES.values() if any(value is kind for value in named)}
 
     assert reacts_to == {kind for kind, route in ROUTES.items() if service in route.targets}
+
+
+def test_the_checker_expects_every_event_where_its_route_leads() -> None:
+    """It keeps a table of its own, so that a service's mistake cannot hide in its judge."""
+    routes = {kind.type: set(route.targets) for kind, route in ROUTES.items()}
+    told = {kind.type: set(each.channels) for kind, each in ANNOUNCEMENTS.items()}
+
+    assert {name: set(consumers) for name, consumers in HANDLED.items()} == routes
+    assert {name: set(channels) for name, channels in TOLD_BY.items()} == told
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=EVENT_TYPES)
