@@ -243,8 +243,7 @@ def _not_there(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> 
     if asking.asked_at >= attempt.expires_at + NOT_THERE_MARGIN:
         return _not_there_after_expiry(order, attempt, asking)
     if _may_send_again(order, attempt, asking):
-        again_at = _send_again_at(attempt, asking)
-        return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
+        return _send_again(order, attempt, asking)
     if asking.is_cashier:
         return Outcome(order, _not_opened_yet(attempt, asking))
     due_at = _wait_for_margin(attempt, asking)
@@ -266,6 +265,22 @@ def _not_opened_yet(attempt: PaymentAttempt, asking: Asking) -> PaymentAttempt:
 def _wait_for_margin(attempt: PaymentAttempt, asking: Asking) -> datetime:
     wait_until = min(_query_at(attempt, asking), attempt.expires_at + NOT_THERE_MARGIN)
     return max(wait_until, asking.now)
+
+
+def _send_again(order: PaymentOrder, attempt: PaymentAttempt, asking: Asking) -> Outcome:
+    """The same number once more; where that is behind a promise, the channel is asked then first.
+
+    The hours of debits may put a send off to the next day.
+    """
+    again_at = _send_again_at(attempt, asking)
+    if attempt.status is not AttemptStatus.UNKNOWN:
+        return Outcome(order, replace(attempt, next_call=Call.START, due_at=again_at))
+    outcome = _unknown(order, attempt, asking)
+    promise = outcome.attempt.promised_until
+    if promise is not None and promise < again_at:
+        return replace(outcome, attempt=replace(outcome.attempt, due_at=promise))
+    sending = replace(outcome.attempt, next_call=Call.START, due_at=again_at)
+    return replace(outcome, attempt=sending)
 
 
 def _send_again_at(attempt: PaymentAttempt, asking: Asking) -> datetime:

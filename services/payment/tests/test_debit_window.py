@@ -10,10 +10,10 @@ from services.payment.domain.channel_answer import NotThere
 from services.payment.domain.debit_window import DebitWindow, debit_window
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.opening import Opening, Origin, open_order
-from services.payment.domain.outcome import decide
-from services.payment.domain.payment_attempt import Call
+from services.payment.domain.outcome import Outcome, decide
+from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.situation import Situation, standing_of
-from services.payment.tests.building import BANK, an_attempt, an_order, asked
+from services.payment.tests.building import BANK, an_attempt, an_order, an_unknown_attempt, asked
 from shared.kernel.clock import SHANGHAI
 from shared.kernel.ids import new_id
 from shared.testing.builders import SOME_TIME, payment_requested
@@ -95,3 +95,33 @@ def test_a_debit_that_never_arrived_is_sent_again_by_day_only() -> None:
 
     assert outcome.attempt.next_call is Call.START
     assert outcome.attempt.due_at == at(25, 8)
+
+
+def test_a_debit_that_was_put_off_to_the_morning_keeps_the_promises_of_the_night() -> None:
+    # 19:55 in China: unknown, and only after eight does the bank say that it has nothing.
+    sent_at = at(24, 19, 55)
+    order = an_order(expires_at=sent_at + 72 * HOUR)
+    attempt = an_unknown_attempt(
+        order,
+        first_sent_at=sent_at,
+        unknown_since=sent_at,
+        promised_until=at(24, 20, 10),
+        expires_at=order.expires_at,
+    )
+    channel = replace(BANK, debit_window=BY_DAY)
+
+    def not_there(attempt: PaymentAttempt, now: datetime) -> Outcome:
+        asking = structs.replace(asked(after=now - SOME_TIME), channel=channel)
+        return decide(order, attempt, NotThere(), asking)
+
+    late = not_there(attempt, at(24, 20, 1))
+    promised = not_there(late.attempt, at(24, 20, 10))
+    night = not_there(
+        structs.replace(promised.attempt, promised_until=at(25, 11, 55)), at(25, 3, 55)
+    )
+
+    assert not late.owes_news
+    assert (late.attempt.next_call, late.attempt.due_at) == (Call.QUERY, at(24, 20, 10))
+    assert promised.owes_news
+    assert promised.attempt.due_at == promised.attempt.promised_until == at(24, 21, 55)
+    assert (night.attempt.next_call, night.attempt.due_at) == (Call.START, at(25, 8))

@@ -118,6 +118,16 @@ def test_not_there_that_concludes_nothing_keeps_the_promise_too() -> None:
     assert after.owes_news
 
 
+def test_not_there_that_sends_again_makes_the_next_promise_with_the_news() -> None:
+    order = an_order()
+
+    outcome = decide(order, an_unknown_attempt(order), NotThere(), asked(after=PROMISED))
+
+    assert outcome.owes_news
+    assert outcome.attempt.next_call is Call.START
+    assert outcome.attempt.promised_until == SOME_TIME + timedelta(hours=2)
+
+
 async def a_silent_order(world: World, bank: FakeChannel) -> UUID:
     """Its debit was sent, and the channel answers nothing from then on."""
     order_id = await world.open()
