@@ -98,7 +98,10 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One line of the table. `rate_ratio` is settled orders per second after ÷ before."""
+    """One line of the table. `rate_ratio` is settled orders per second after ÷ before.
+
+    None where the load was over before the system had recovered, or nothing was measured before.
+    """
 
     name: str
     what: str
@@ -273,7 +276,7 @@ def _result(
         recovery = sampler.caught_up_after(times["over"])
         before = sampler.rate(times["started"] + WARM_UP_SECONDS, times["fault"])
         settled_again = times["over"] + (recovery or 0)
-        after = sampler.rate(settled_again, max(times["load_over"], settled_again + 2))
+        after = sampler.rate(settled_again, times["load_over"])
         ratio = after / before if before and after is not None else None
     return Result(
         name=scenario.name,
