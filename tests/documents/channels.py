@@ -59,6 +59,8 @@ TIMES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
             "NOT_THERE_INTERVAL",
             "PROMISES",
             "PROMISE_INTERVAL",
+            "NIGHT_BEGINS",
+            "NIGHT_ENDS",
             "LATE_ASKS",
             "LATE_ASKS_LIMIT",
             "DECISION_DELAYS",

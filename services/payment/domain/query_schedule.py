@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from shared.kernel import clock
+
 # Most calls that time out have been booked: the truth is usually there within seconds.
 QUERY_DELAYS = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 15, 60))
 # A channel in trouble is not helped by more questions than this.
@@ -63,6 +65,10 @@ PROMISES = (
     timedelta(hours=24),
 )
 PROMISE_INTERVAL = timedelta(hours=24)
+# Since midnight in China. Nobody is woken to hear that nothing is known yet: what would be promised
+# for the night is promised for the morning. The first promise stays: its payer is awake.
+NIGHT_BEGINS = timedelta(hours=22)
+NIGHT_ENDS = timedelta(hours=8)
 
 
 def next_query_at(*, query_count: int, first_sent_at: datetime, now: datetime) -> datetime:
@@ -96,11 +102,25 @@ def send_again_at(*, send_count: int, now: datetime) -> datetime:
 
 def promised_until(*, unknown_since: datetime, now: datetime) -> datetime:
     """By when the person hears news: the first promise after `now`, always in the future."""
-    for promise in PROMISES:
-        if now < unknown_since + promise:
-            return unknown_since + promise
-    days_over = (now - unknown_since) // PROMISE_INTERVAL
-    return unknown_since + (days_over + 1) * PROMISE_INTERVAL
+    first, *later = PROMISES
+    if now < unknown_since + first:
+        return unknown_since + first
+    # Of the day that is over, too: its promise may have been put off to a morning that is to come.
+    days_over = max((now - unknown_since) // PROMISE_INTERVAL, 1)
+    later += [days * PROMISE_INTERVAL for days in (days_over, days_over + 1)]
+    promises = (_by_day(unknown_since + promise) for promise in later)
+    return min(promise for promise in promises if now < promise)
+
+
+def _by_day(instant: datetime) -> datetime:
+    """The instant itself, or the end of the night that it lies in."""
+    local = instant.astimezone(clock.SHANGHAI)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    if local < midnight + NIGHT_ENDS:
+        return (midnight + NIGHT_ENDS).astimezone(instant.tzinfo)
+    if local < midnight + NIGHT_BEGINS:
+        return instant
+    return (midnight + timedelta(days=1) + NIGHT_ENDS).astimezone(instant.tzinfo)
 
 
 def next_late_ask_at(*, ended_at: datetime, now: datetime, is_answered: bool) -> datetime | None:

@@ -116,12 +116,11 @@ def test_a_debit_that_was_put_off_to_the_morning_keeps_the_promises_of_the_night
 
     late = not_there(attempt, at(24, 20, 1))
     promised = not_there(late.attempt, at(24, 20, 10))
-    night = not_there(
-        structs.replace(promised.attempt, promised_until=at(25, 11, 55)), at(25, 3, 55)
-    )
+    night = not_there(promised.attempt, at(24, 21, 55))
 
     assert not late.owes_news
     assert (late.attempt.next_call, late.attempt.due_at) == (Call.QUERY, at(24, 20, 10))
     assert promised.owes_news
     assert promised.attempt.due_at == promised.attempt.promised_until == at(24, 21, 55)
+    assert night.owes_news
     assert (night.attempt.next_call, night.attempt.due_at) == (Call.START, at(25, 8))
