@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.core_stack import default_folder, stop_like_ctrl_c
 from devstack.plan import ROOT
 from tests.crash.points import QUICK_SCENARIOS
-from tests.crash.report import Report
+from tests.crash.report import Report, read_results
 from tests.crash.run import Mode, Result, Scenario, failed_run, run_scenario
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.stacks import SETTINGS, CashierStack, CrashStack, WireStack
@@ -68,7 +68,9 @@ class Stacks:
 Run = Callable[[Scenario, Stacks], Result]
 
 
-def run_all(scenarios: Sequence[Scenario], output: Path, *, run: Run | None = None) -> bool:
+def run_all(
+    scenarios: Sequence[Scenario], output: Path, *, run: Run | None = None, keeps: bool = False
+) -> bool:
     """Run them one after the other; whether all were green. A red one does not end the run.
 
     A run that says nothing, because the machine was too slow for what was to happen, is tried once
@@ -76,7 +78,8 @@ def run_all(scenarios: Sequence[Scenario], output: Path, *, run: Run | None = No
     """
     run = run or _run
     output.mkdir(parents=True, exist_ok=True)
-    report = Report(output)
+    # A run of one scenario replaces its line, a whole one all of them.
+    report = Report(output, kept=read_results(output) if keeps else ())
     stacks = Stacks(output / "logs")
     try:
         for scenario in scenarios:
@@ -125,7 +128,7 @@ def main(arguments: Sequence[str]) -> int:
         chosen = list(QUICK_SCENARIOS if options.quick else SCENARIOS)
     if options.rate is not None:
         chosen = [replace(scenario, rate=options.rate) for scenario in chosen]
-    return 0 if run_all(chosen, options.output) else 1
+    return 0 if run_all(chosen, options.output, keeps=bool(options.scenario)) else 1
 
 
 if __name__ == "__main__":

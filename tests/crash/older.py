@@ -3,6 +3,7 @@
 import subprocess
 import tarfile
 import time
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -12,10 +13,14 @@ from devstack.plan import ROOT
 from tests.crash.run import Field, Mode, Scenario, Void
 
 # The end of the first saga, and the oldest whose tables are those of today: later revisions only
-# add. An incompatible migration has to name a later one here.
-OLDER_COMMIT = "0dbc209"
+# add. An incompatible change has to name a later one here, as payment's had to: it gave up the
+# sandbox's own channel for the bank's.
+OLDER_COMMITS: Mapping[str, str] = {
+    "billing": "0dbc209",
+    "payment": "d32b15f",
+    "notifier": "0dbc209",
+}
 BESIDE_SECONDS = 25.0
-SERVICES = ("billing", "payment", "notifier")
 # Python imports from the folder that it is started in.
 START_THERE = (
     "import os, sys; os.chdir(sys.argv[1]); "
@@ -24,11 +29,11 @@ START_THERE = (
 
 
 def check_out(field: Field) -> None:
-    """The older code in a folder of its own, and its workers as second members."""
-    folder = _folder(field)
-    if not folder.exists():
-        _extract(OLDER_COMMIT, folder)
-    for service in SERVICES:
+    """The older code in folders of its own, and its workers as second members."""
+    for service, commit in OLDER_COMMITS.items():
+        folder = field.stack.stack.state_dir / f"older-{commit}"
+        if not folder.exists():
+            _extract(commit, folder)
         argv = ["-c", START_THERE, str(folder), f"services.{service}", "worker"]
         field.stack.launch(f"{service}-worker-older", argv=argv)
 
@@ -36,15 +41,15 @@ def check_out(field: Field) -> None:
 def run_beside(field: Field) -> None:
     """Both generations share the partitions; then the older one leaves."""
     time.sleep(BESIDE_SECONDS)
-    for service in SERVICES:
+    for service, commit in OLDER_COMMITS.items():
         name = f"{service}-worker-older"
         if not field.stack.is_running(name):
             raise Void(f"{name} ended by itself with {field.stack.exit_code(name)}")
         taken = _records_taken(field.stack.metrics(name))
-        field.notes.append(f"{service} of {OLDER_COMMIT} took {taken} records")
+        field.notes.append(f"{service} of {commit} took {taken} records")
         if not taken:
             raise Void(f"{name} took no record")
-    for service in SERVICES:
+    for service in OLDER_COMMITS:
         field.stack.stop(f"{service}-worker-older")
 
 
@@ -56,10 +61,6 @@ def _extract(commit: str, folder: Path) -> None:
         raise Void(f"this clone has no commit {commit}")
     with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
-
-
-def _folder(field: Field) -> Path:
-    return field.stack.stack.state_dir / "older"
 
 
 def _records_taken(metrics: str) -> int:
@@ -74,7 +75,7 @@ def _records_taken(metrics: str) -> int:
 OLDER_SCENARIOS = [
     Scenario(
         name="older-services",
-        what=f"workers of commit {OLDER_COMMIT} share the partitions with the new ones",
+        what="older workers, back to the first saga, share the partitions with the new ones",
         mode=Mode.WIRE,
         rate=50.0,
         seconds=40.0,

@@ -2,15 +2,15 @@
 
 import json
 import platform
-import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import psutil
 
-from devstack.plan import ROOT
 from tests.crash.picture import draw
 from tests.crash.run import Result
 
@@ -20,16 +20,26 @@ HEAD = f"{'scenario':42} {'orders':>7} {'lost':>5} {'dbl':>4} {'stuck':>5} {'wro
 
 
 class Report:
-    """Collects results in a folder of its own."""
+    """Collects results in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    `kept` are the lines of an earlier run, which the new ones replace by name.
+    """
+
+    def __init__(self, folder: Path, *, kept: Sequence[Result] = ()) -> None:
         self._folder = folder
         self._began = datetime.now(UTC)
+        self._kept = kept
         self.results: list[Result] = []
 
     @property
     def is_green(self) -> bool:
         return bool(self.results) and all(result.is_green for result in self.results)
+
+    @property
+    def _all(self) -> list[Result]:
+        new = {result.name: result for result in self.results}
+        kept = [new.pop(result.name, result) for result in self._kept]
+        return [*kept, *new.values()]
 
     def add(self, result: Result) -> None:
         if not self.results:
@@ -43,15 +53,14 @@ class Report:
     def write(self) -> None:
         """`crash.json`, `crash.md` and `crash.svg`."""
         self._write_json()
-        (self._folder / "crash.md").write_text(markdown(self.results))
-        (self._folder / "crash.svg").write_text(draw(self.results))
+        (self._folder / "crash.md").write_text(markdown(self._all))
+        (self._folder / "crash.svg").write_text(draw(self._all))
         green = sum(result.is_green for result in self.results)
         minutes = sum(result.run_seconds for result in self.results) / 60
         _say(f"{green} of {len(self.results)} green in {minutes:.1f} min; see {self._folder}")
 
     def _write_json(self) -> None:
         told = {
-            "commit": _commit(),
             "began_at": self._began.isoformat(),
             "machine": {
                 "cores": psutil.cpu_count(),
@@ -59,21 +68,34 @@ class Report:
                 "system": platform.platform(),
                 "python": platform.python_version(),
             },
-            "results": [asdict(result) for result in self.results],
+            "results": [asdict(result) for result in self._all],
         }
         text = json.dumps(told, indent=1, ensure_ascii=False)
         (self._folder / "crash.json").write_text(text + "\n")
 
 
+def read_results(folder: Path) -> list[Result]:
+    """The lines that an earlier run left there; none where there was none."""
+    file = folder / "crash.json"
+    if not file.exists():
+        return []
+    return msgspec.json.decode(file.read_bytes(), type=_Told).results
+
+
+class _Told(msgspec.Struct):
+    results: list[Result]
+
+
 def markdown(results: list[Result]) -> str:
     """The table as it stands in docs/crash.md."""
     lines = [
-        "| scenario | orders | lost | doubled | stuck | wrong | recovery, s | after ÷ before |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| scenario | orders | lost | doubled | stuck | wrong | recovery, s | after ÷ before |"
+        " commit |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for each in results:
         cells = [f"`{each.name}`", _count(each.orders), each.lost, each.doubled, each.stuck]
-        cells += [each.wrong, _seconds(each.recovery_seconds), _ratio(each.rate_ratio)]
+        cells += [each.wrong, _seconds(each.recovery_seconds), _ratio(each.rate_ratio), each.commit]
         void = f" **void: {each.void}**" if each.void else ""
         lines.append("| " + " | ".join(str(cell) for cell in cells) + f" |{void}")
     return "\n".join(lines) + "\n"
@@ -98,17 +120,6 @@ def _seconds(value: float | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def _say(line: str) -> None:

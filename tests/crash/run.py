@@ -1,5 +1,6 @@
 """One scenario: load, a fault in the middle of it, recovery, and the checker's verdict."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from enum import StrEnum
 
 import psycopg
 
+from devstack.plan import ROOT
 from shared.testing.checker import (
     Harm,
     History,
@@ -96,6 +98,12 @@ class Scenario:
     deadline_seconds: float = DEADLINE_SECONDS
 
 
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short=7", "HEAD"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One line of the table. `rate_ratio` is settled orders per second after ÷ before.
@@ -118,6 +126,7 @@ class Result:
     void: str | None
     notes: tuple[str, ...]
     violations: tuple[str, ...]
+    commit: str = field(default_factory=_commit)
 
     @property
     def is_green(self) -> bool:

