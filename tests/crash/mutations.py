@@ -374,7 +374,7 @@ MUTATIONS = [
         "no_lease",
         "an attempt that another worker holds is taken too",
         no_lease,
-        tests=(f"{ATTEMPTS}::test_two_workers_never_send_an_attempt_twice",),
+        tests=(f"{ATTEMPTS}::test_what_one_worker_holds_no_other_asks_about",),
     ),
     Mutation(
         "a_close_is_believed",

@@ -49,17 +49,25 @@ class Verdict:
 
 
 def run_all(mutations: Sequence[Mutation], output: Path) -> bool:
+    """Whether all were caught. What ran before and not now keeps its line in the table."""
     output.mkdir(parents=True, exist_ok=True)
     verdicts: list[Verdict] = []
     for verdict in chain(_by_tests(mutations), _by_scenarios(mutations)):
         _say(f"{verdict.mutation:34} {verdict.verdict:28} {verdict.caught_by}")
         verdicts.append(verdict)
-    rows = [asdict(verdict) for verdict in verdicts]
+    table = _with_earlier(verdicts, output / "mutations.json")
+    rows = [asdict(verdict) for verdict in table]
     (output / "mutations.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (output / "mutations.md").write_text(markdown(verdicts))
+    (output / "mutations.md").write_text(markdown(table))
     caught = sum(verdict.is_caught for verdict in verdicts)
     _say(f"{caught} of {len(verdicts)} caught")
     return caught == len(verdicts)
+
+
+def _with_earlier(verdicts: Sequence[Verdict], file: Path) -> list[Verdict]:
+    earlier = [Verdict(**row) for row in json.loads(file.read_text())] if file.exists() else []
+    found = {verdict.mutation: verdict for verdict in (*earlier, *verdicts)}
+    return [found[mutation.name] for mutation in MUTATIONS if mutation.name in found]
 
 
 def markdown(verdicts: Sequence[Verdict]) -> str:

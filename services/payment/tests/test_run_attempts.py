@@ -234,6 +234,21 @@ async def test_two_workers_never_send_an_attempt_twice(world: World, bank: FakeC
     assert await world.told_types() == ["PaymentSettled"] * 200
 
 
+async def test_what_one_worker_holds_no_other_asks_about(world: World, bank: FakeChannel) -> None:
+    await open_many(world, 5)
+    bank.gate = asyncio.Event()
+    holder = world.a_runner(limits=Limits(call_timeout_seconds=20.0, lease_seconds=60.0))
+    await holder.step()
+
+    taken_count = await world.a_runner().step()
+
+    assert taken_count == 0
+    assert len(bank.calls) == 5
+    bank.gate.set()
+    await holder.drain()
+    assert await statuses(world) == {"SETTLED": 5}
+
+
 async def test_no_more_calls_at_once_than_allowed(world: World, bank: FakeChannel) -> None:
     await open_many(world, 50)
     bank.gate = asyncio.Event()
