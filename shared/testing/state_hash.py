@@ -1,7 +1,7 @@
 """One hash over what a service knows about its business, to prove that a replay changes nothing."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import psycopg
 from psycopg import sql
@@ -27,21 +27,22 @@ WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition ORDER 
 """
 
 
-def state_hash(database_url: str) -> dict[str, str]:
+def state_hash(database_url: str, *, without: Collection[str] = ()) -> dict[str, str]:
     """Table → hash over all its rows, in any order, of one service's database.
 
-    Appointments of a loop (`due_at` and its lease) do not count.
+    Appointments of a loop (`due_at` and its lease) do not count, nor do the tables in `without`.
     """
+    left_out = MESSAGING_TABLES.union(without)
     with psycopg.connect(database_url) as connection:
         names = [row[0] for row in connection.execute(TABLES)]
-        return {
-            name: _table_hash(connection, name) for name in names if name not in MESSAGING_TABLES
-        }
+        return {name: _table_hash(connection, name) for name in names if name not in left_out}
 
 
-def state_hashes(databases: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def state_hashes(
+    databases: Mapping[str, str], *, without: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
     """The same for every service: service → table → hash."""
-    return {service: state_hash(url) for service, url in databases.items()}
+    return {service: state_hash(url, without=without) for service, url in databases.items()}
 
 
 def _table_hash(connection: psycopg.Connection[tuple[str, ...]], table: str) -> str:
