@@ -433,8 +433,7 @@ MUTATIONS = [
         "one_key_anywhere",
         "records of one key go to any partition",
         one_key_anywhere,
-        scenario="relay.before_send",
-        services=("billing", "payment"),
+        tests=(f"{RELAY}::test_all_records_of_a_key_are_where_any_client_looks_for_it",),
     ),
     Mutation(
         "no_savepoint",

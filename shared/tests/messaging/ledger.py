@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 from sqlalchemy import text
 
 from shared.kernel.events import Event, Message, MoneyAccepted, encode_body, encode_headers
@@ -86,6 +87,22 @@ def read_sequences(kafka: str, topic: str) -> dict[str, list[int]]:
 
 def read_records(kafka: str, topic: str) -> list[tuple[str, dict[str, str]]]:
     """Key and headers of every record, partition by partition."""
+    records = []
+    for message in _read(kafka, topic):
+        pairs: Any = message.headers()
+        records.append((_key(message), {name: value.decode() for name, value in pairs}))
+    return records
+
+
+def read_partitions(kafka: str, topic: str) -> dict[str, set[int | None]]:
+    """Key → the partitions in which its records are."""
+    found: dict[str, set[int | None]] = defaultdict(set)
+    for message in _read(kafka, topic):
+        found[_key(message)].add(message.partition())
+    return dict(found)
+
+
+def _read(kafka: str, topic: str) -> list[KafkaMessage]:
     client = Consumer(
         {"bootstrap.servers": kafka, "group.id": str(uuid.uuid4()), "enable.auto.commit": False}
     )
@@ -96,18 +113,21 @@ def read_records(kafka: str, topic: str) -> list[tuple[str, dict[str, str]]]:
             for number in partitions
         }
         client.assign([TopicPartition(topic, number, 0) for number in ends])
-        records = []
+        messages = []
         for _ in range(sum(ends.values())):
             message = client.poll(READ_SECONDS)
             assert message is not None
             assert message.error() is None
-            pairs: Any = message.headers()
-            key = message.key()
-            assert isinstance(key, bytes)
-            records.append((key.decode(), {name: value.decode() for name, value in pairs}))
-        return records
+            messages.append(message)
+        return messages
     finally:
         client.close()
+
+
+def _key(message: KafkaMessage) -> str:
+    key = message.key()
+    assert isinstance(key, bytes)
+    return key.decode()
 
 
 def first_occurrences(sequences: Sequence[int]) -> list[int]:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from aiokafka.partitioner import murmur2 as of_the_client
 from sqlalchemy import text
 
 from shared.runtime import sender
@@ -29,6 +30,7 @@ from shared.tests.messaging.ledger import (
     move_on,
     outbox_row,
     plain,
+    read_partitions,
     read_records,
     read_sequences,
     rows,
@@ -164,6 +166,26 @@ async def test_a_transaction_that_commits_late_is_not_passed_over(
             await until_sent(database)
 
     assert read_sequences(infrastructure.kafka, topic) == {str(early): [1], str(late): [1]}
+
+
+async def test_all_records_of_a_key_are_where_any_client_looks_for_it(
+    ledger_url: str,
+    database: Database,
+    infrastructure: Infrastructure,
+    kafka_topics: Callable[..., str],
+) -> None:
+    topic = kafka_topics(partitions=12)
+    aggregates = [uuid.uuid4() for _ in range(8)]
+    for aggregate in aggregates:
+        write(ledger_url, topic, aggregate, range(1, 4))
+
+    async with running(Relay(database, bootstrap_servers=infrastructure.kafka)):
+        await until_sent(database)
+
+    found = read_partitions(infrastructure.kafka, topic)
+    assert found == {
+        str(each): {(of_the_client(str(each).encode()) & 0x7FFFFFFF) % 12} for each in aggregates
+    }
 
 
 async def test_rows_that_do_not_fit_into_a_batch_are_sent_in_the_next(
