@@ -64,9 +64,9 @@ def this_machine() -> Machine:
     )
 
 
-def this_commit() -> str:
+def this_commit(*, digits: int = 12) -> str:
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        ["git", "describe", "--always", "--dirty", f"--abbrev={digits}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import URL
 
-from shared.runtime.statements import Rows
+from shared.runtime.statements import Connection, Rows
 
 ASYNCPG = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives dialects no types
 # More than all services have; a text that is made anew each time must not stay for ever.
@@ -56,8 +56,8 @@ def _compiled(statement: TextClause) -> _Text:
     return _Text(str(compiled), tuple(compiled.positiontup or ()))
 
 
-class AsyncpgConnection:
-    """Implements Connection."""
+class AsyncpgConnection(Connection):
+    """One connection of this driver."""
 
     __slots__ = ("_raw", "_returns_rows")
 
@@ -77,12 +77,6 @@ class AsyncpgConnection:
             rows = await self._raw.fetch(text.sql, *arguments)
             return Rows(rows, len(rows))
         return Rows((), _count(await self._raw.execute(text.sql, *arguments)))
-
-    async def scalar(
-        self, statement: TextClause, values: Mapping[str, Any] | None = None, /
-    ) -> Any:
-        row = (await self.execute(statement, values)).first()
-        return None if row is None else row[0]
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         savepoint: AbstractAsyncContextManager[object] = self._raw.transaction()

@@ -4,8 +4,9 @@ Everything a service writes happens inside `Database.transaction()`: handlers ne
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import asyncpg
 from sqlalchemy import exc
@@ -32,6 +33,9 @@ CONNECT_TIMEOUT_SECONDS = 5
 TRANSIENT_CLASSES = ("08", "40", "53", "57", "58", "XX")
 # Lock not available, read-only after a failover, idle-in-transaction time-out.
 TRANSIENT_STATES = ("55P03", "25006", "25P03")
+
+
+Wrapped = TypeVar("Wrapped")
 
 
 class Database:
@@ -72,6 +76,19 @@ class Database:
 
     async def close(self) -> None:
         await self.pool.close()
+
+
+def units_of(
+    open_unit: Callable[[], AbstractAsyncContextManager[Unit]], wrap: Callable[[Unit], Wrapped]
+) -> Callable[[], AbstractAsyncContextManager[Wrapped]]:
+    """Opens the units of `open_unit` as a service sees them: with its own repositories."""
+
+    @asynccontextmanager
+    async def wrapped() -> AsyncIterator[Wrapped]:
+        async with open_unit() as unit:
+            yield wrap(unit)
+
+    return wrapped
 
 
 def open_database(

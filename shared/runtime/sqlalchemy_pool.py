@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.runtime.statements import Rows
+from shared.runtime.statements import Connection, Rows
 
 
 class SqlalchemyRows(Rows):
@@ -17,8 +17,8 @@ class SqlalchemyRows(Rows):
         return Rows([row._mapping for row in self._rows], self.rowcount)
 
 
-class SqlalchemyConnection:
-    """Implements Connection."""
+class SqlalchemyConnection(Connection):
+    """One connection of this driver."""
 
     __slots__ = ("_connection",)
 
@@ -33,12 +33,6 @@ class SqlalchemyConnection:
             return Rows((), result.rowcount)
         rows = result.all()
         return SqlalchemyRows(rows, len(rows))
-
-    async def scalar(
-        self, statement: TextClause, values: Mapping[str, Any] | None = None, /
-    ) -> Any:
-        row = (await self.execute(statement, values)).first()
-        return None if row is None else row[0]
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         return self._connection.begin_nested()

@@ -54,6 +54,8 @@ class Connection(Protocol):
         self, statement: TextClause, values: Mapping[str, Any] | None = None, /
     ) -> Any:
         """The first column of the first row, or None."""
+        row = (await self.execute(statement, values)).first()
+        return None if row is None else row[0]
 
     def savepoint(self) -> AbstractAsyncContextManager[object]:
         """A part that can be rolled back alone."""

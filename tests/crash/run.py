@@ -1,16 +1,16 @@
 """One scenario: load, a fault in the middle of it, recovery, and the checker's verdict."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 import psycopg
 
-from devstack.plan import ROOT
+from bench.result import this_commit
 from shared.testing.checker import (
     Harm,
     History,
@@ -98,12 +98,6 @@ class Scenario:
     deadline_seconds: float = DEADLINE_SECONDS
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short=7", "HEAD"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One line of the table. `rate_ratio` is settled orders per second after ÷ before.
@@ -126,7 +120,7 @@ class Result:
     void: str | None
     notes: tuple[str, ...]
     violations: tuple[str, ...]
-    commit: str = field(default_factory=_commit)
+    commit: str = field(default_factory=partial(this_commit, digits=7))
 
     @property
     def is_green(self) -> bool:

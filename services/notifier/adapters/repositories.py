@@ -1,7 +1,6 @@
 """The rows in PostgreSQL: set statements with array binds that run on asyncpg and psycopg."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +19,7 @@ from services.notifier.domain.notifications import (
     Role,
     Status,
 )
-from shared.runtime.database import Database
+from shared.runtime.database import Database, units_of
 from shared.runtime.statements import Connection
 from shared.runtime.unit_of_work import Item
 from shared.runtime.unit_of_work import Unit as RuntimeUnit
@@ -231,24 +230,12 @@ class NotifierUnit:
 
 def transactions_of(database: Database) -> Transactions:
     """Units of the notifier on this database."""
-
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[NotifierUnit]:
-        async with database.transaction() as unit:
-            yield NotifierUnit(unit)
-
-    return transaction
+    return units_of(database.transaction, NotifierUnit)
 
 
 def statements_of(database: Database) -> Transactions:
     """Units for one statement each: one trip to the database instead of three."""
-
-    @asynccontextmanager
-    async def statement() -> AsyncIterator[NotifierUnit]:
-        async with database.one_statement() as unit:
-            yield NotifierUnit(unit)
-
-    return statement
+    return units_of(database.one_statement, NotifierUnit)
 
 
 def _columns(notifications: Sequence[Notification]) -> Mapping[str, list[Any]]:

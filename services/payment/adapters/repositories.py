@@ -1,7 +1,6 @@
 """The use cases' repositories on PostgreSQL: set statements, guarded by versions."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -41,7 +40,7 @@ from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.events import Event
 from shared.runtime import crash_points
-from shared.runtime.database import Database
+from shared.runtime.database import Database, units_of
 from shared.runtime.statements import Connection
 from shared.runtime.unit_of_work import Item
 from shared.runtime.unit_of_work import Unit as RuntimeUnit
@@ -312,24 +311,12 @@ class PaymentUnit:
 
 def transactions_of(database: Database) -> Transactions:
     """Units of payment on this database."""
-
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[PaymentUnit]:
-        async with database.transaction() as unit:
-            yield PaymentUnit(unit)
-
-    return transaction
+    return units_of(database.transaction, PaymentUnit)
 
 
 def statements_of(database: Database) -> Transactions:
     """Units for one statement each: one trip to the database instead of three."""
-
-    @asynccontextmanager
-    async def statement() -> AsyncIterator[PaymentUnit]:
-        async with database.one_statement() as unit:
-            yield PaymentUnit(unit)
-
-    return statement
+    return units_of(database.one_statement, PaymentUnit)
 
 
 def _call(*, sends: bool, never_sent: bool) -> Call | None:

@@ -118,7 +118,7 @@ async def test_a_partition_is_not_dropped_in_the_way_of_others(
         busy.execute("SELECT count(*) FROM outbox")
 
         began = time.monotonic()
-        with pytest.raises(LockNotAvailableError):
+        with pytest.raises(LockNotAvailableError, match="lock timeout"):
             await Housekeeping(database, clock).step()
 
         assert time.monotonic() - began < 2
