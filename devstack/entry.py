@@ -36,6 +36,8 @@ PATIENT_MAX = 200
 SILENCE_SECONDS = 60.0
 CONNECTIONS_MAX = 500
 SHUTDOWN_SECONDS = 3
+# Longer than a proxy or a load balancer before us keeps an idle connection (usually 60 s)
+KEEP_ALIVE_SECONDS = 75
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # Headers about one connection, not about the message (RFC 9110 §7.6.1).
@@ -272,7 +274,7 @@ async def serve(settings: EntrySettings) -> None:
     limits = httpx2.Limits(
         max_connections=CONNECTIONS_MAX,
         max_keepalive_connections=50,
-        # The services close idle connections after 5 s, when they stop after 2.5 s: be first
+        # A service that stops closes idle connections after 2.5 s: be first
         keepalive_expiry=2.0,
     )
     async with httpx2.AsyncHTTPTransport(trust_env=False, limits=limits) as transport:
@@ -287,7 +289,7 @@ async def serve(settings: EntrySettings) -> None:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         await EntryServer(config).serve()

@@ -18,6 +18,8 @@ from sandbox.rsa import KeysUnreadable, read_alipay_keys, read_wechatpay_keys
 from sandbox.settings import SandboxSettings, SettingsRefused, load_settings
 
 SHUTDOWN_SECONDS = 5
+# Longer than any client keeps an idle connection, so that no request meets our closing.
+KEEP_ALIVE_SECONDS = 75
 
 
 class SandboxServer(uvicorn.Server):
@@ -58,6 +60,7 @@ def main() -> int:
             port=settings.http_port,
             log_level=settings.log_level,
             access_log=False,  # paths and queries hold phone numbers
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
         )

@@ -16,6 +16,9 @@ from shared.runtime.draining import DRAIN_SECONDS, DrainingServer
 # With the draining before it below the grace of the process, so that pools close in time;
 # streams end by themselves.
 GRACEFUL_SECONDS = 6
+# Longer than any client keeps an idle connection (nginx and the usual load balancers: 60 s): a
+# request that meets our closing on its way ends in a reset, and nobody knows if it was done.
+KEEP_ALIVE_SECONDS = 75
 
 
 class CannotListen(SongheError):
@@ -47,6 +50,7 @@ class HttpServer:
             lifespan=lifespan,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
             ws="none",
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -123,6 +123,22 @@ def test_a_request_in_flight_is_answered_before_the_process_ends() -> None:
         asking.join(DEADLINE_SECONDS)
         assert answers[0].json() == {"is": "finished"}
         assert running.exit_code() == 0
+
+
+def test_an_idle_connection_stays_open_longer_than_our_clients_keep_theirs() -> None:
+    # httpx keeps one for five seconds, as long as uvicorn if nobody tells it otherwise: a request
+    # that meets the closing on its way ends in a reset, done or not.
+    with demo_process() as running:
+        address = httpx2.URL(running.url)
+        with socket.create_connection((address.host, address.port or 0), DEADLINE_SECONDS) as kept:
+            kept.sendall(b"GET /demo/v1/openapi.json HTTP/1.1\r\nhost: here\r\n\r\n")
+            kept.settimeout(6.0)
+            received = kept.recv(65536)
+            with suppress(TimeoutError):
+                while received:
+                    received = kept.recv(65536)
+
+        assert received
 
 
 def test_while_it_drains_it_is_live_and_not_ready() -> None:
