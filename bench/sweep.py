@@ -1,5 +1,6 @@
-"""The search for the highest rate: upwards in equal ratios until a rate is missed."""
+"""The search for the highest rate: up in equal ratios until one is missed, then between."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -53,7 +54,7 @@ def sweep(
     strict_p99_ms: float,
     steps_max: int,
 ) -> Sweep[Found]:
-    """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once.
+    """Go up while `p99_ms` holds, then down until `strict_p99_ms` held once, then half-way up.
 
     A rate that nearly held is tried a second time, and its better try counts.
     """
@@ -73,7 +74,11 @@ def sweep(
         # Far above the limit, small steps down would only take time.
         ratio = RATIO if holds(steps[0], p99_ms) else RATIO**2
         steps.insert(0, tried(steps[0].offered_rate / ratio))
-    return Sweep(sorted(steps, key=lambda step: step.offered_rate))
+    missed = next((place for place, step in enumerate(steps) if not holds(step, p99_ms)), 0)
+    if missed:
+        between = math.sqrt(steps[missed - 1].offered_rate * steps[missed].offered_rate)
+        steps.insert(missed, tried(between))
+    return Sweep(steps)
 
 
 def confirm(

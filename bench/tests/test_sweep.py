@@ -1,6 +1,9 @@
 """The search for the highest rate, over steps that are made up."""
 
+import math
 from dataclasses import dataclass
+
+import pytest
 
 from bench.step import Latency
 from bench.sweep import Sweep, confirm, sweep
@@ -27,7 +30,7 @@ def test_the_highest_rate_that_holds_is_found() -> None:
 
     best, strict = found.best(1000), found.best(700)
     assert best is not None
-    assert best.offered_rate == 640 * 1.25
+    assert best.offered_rate == 640 * 1.25 * math.sqrt(1.25)
     assert strict is not None
     assert strict.offered_rate == 640
 
@@ -44,8 +47,8 @@ def test_a_near_miss_is_tried_once_more_and_a_wide_one_is_not() -> None:
 
     best = found.best(1000)
     assert best is not None
-    assert best.offered_rate == 800
-    assert tries == [640, 800, 800, 1000]
+    assert best.offered_rate == pytest.approx(800 * math.sqrt(1.25))
+    assert tries == [640, 800, 800, 1000, best.offered_rate]
 
 
 def test_a_rate_counts_only_if_it_holds_for_longer_too() -> None:

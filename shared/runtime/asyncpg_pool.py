@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from asyncpg.protocol import protocol
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import URL
@@ -22,6 +23,10 @@ TEXTS_MAX = 1024
 STATEMENTS_PER_CONNECTION_MAX = 200
 # A statement's plan and its connection may live as long as the process.
 QUERIES_PER_CONNECTION_MAX = 1_000_000
+
+# Of each element of each array asyncpg asks an abstract class, in Python, whether it is an array
+# again: a tenth of a worker's CPU. Our arrays are lists, and that is asked in C.
+protocol.IterableABC = list
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types
