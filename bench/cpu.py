@@ -1,5 +1,6 @@
 """CPU seconds by process, with everything that a server has started counted to it."""
 
+import time
 from collections.abc import Mapping
 
 import psutil
@@ -32,6 +33,23 @@ def of_process(pid: int) -> float:
         return _of(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return 0.0
+
+
+class Theft:
+    """How much the host of a virtual machine took from its cores since this was made."""
+
+    def __init__(self) -> None:
+        self._began_at = time.monotonic()
+        self._before = _stolen_seconds()
+
+    def share(self) -> float:
+        """Of all cores' time, 0 to 1; 0 where the system does not tell."""
+        passed = (time.monotonic() - self._began_at) * (psutil.cpu_count() or 1)
+        return (_stolen_seconds() - self._before) / passed
+
+
+def _stolen_seconds() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def _of(process: psutil.Process) -> float:

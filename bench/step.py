@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from msgspec.structs import replace
 
 from bench import cpu
 from bench.core_stack import CoreStack
@@ -56,7 +57,8 @@ class Latency(msgspec.Struct, frozen=True):
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one rate gave; latencies are of the orders that arrived in the steady window.
 
-    `settled_rate` is how many orders per second became complete inside the window.
+    `settled_rate` is how many orders per second became complete inside the window;
+    `stolen_share` is what the host took of the cores meanwhile.
     """
 
     offered_rate: float
@@ -68,6 +70,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us_per_order: dict[str, float]
     generator_late_ms: float
     drain_seconds: float
+    stolen_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,16 @@ def run_step(core: CoreStack, rate: float, window: Window, *, drain_seconds: flo
     with generating(core, rate, window, file) as generator:
         # The assessments are history by now; they must not be part of the load.
         wait_until_drained(core.databases, core.kafka, within_seconds=drain_seconds)
-        before = cpu.cpu_seconds(core)
+        before, theft = cpu.cpu_seconds(core), cpu.Theft()
         assessing = cpu.of_process(generator.pid)
         generator.start()
         generator.wait()
     drained = wait_until_drained(core.databases, core.kafka, within_seconds=drain_seconds)
-    used = cpu.between(before, cpu.cpu_seconds(core))
+    used, stolen = cpu.between(before, cpu.cpu_seconds(core)), theft.share()
     history = read_history(file)
     used["generator"] = history.cpu_seconds - assessing
-    return _measure(core, rate, window, history, used, drained)
+    measured = _measure(core, rate, window, history, used, drained)
+    return replace(measured, stolen_share=stolen)
 
 
 def _measure(
