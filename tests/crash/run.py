@@ -32,6 +32,8 @@ SAMPLE_SECONDS = 0.5
 # The load has found its pace by then; before the fault it is measured this long.
 WARM_UP_SECONDS = 2.0
 BEFORE_SECONDS = 4.0
+# A rate over less is chance: the load comes in sets, and what had gathered is settled at once.
+RATE_SECONDS_MIN = 3.0
 VIOLATIONS_SHOWN = 10
 COUNTS = """
 SELECT count(*), count(*) FILTER (WHERE status <> 'OPEN') FROM payment_request
@@ -169,7 +171,7 @@ class Sampler(threading.Thread):
     def rate(self, begin: float, end: float) -> float | None:
         """Ended orders per second between two moments; None where too little is known."""
         inside = [sample for sample in self.samples if begin <= sample.at <= end]
-        if len(inside) < 3:
+        if len(inside) < 2 or inside[-1].at - inside[0].at < RATE_SECONDS_MIN:
             return None
         return (inside[-1].ended - inside[0].ended) / (inside[-1].at - inside[0].at)
 

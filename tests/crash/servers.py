@@ -210,7 +210,7 @@ SERVER_SCENARIOS = [
         what="SIGKILL to Redis, away for 15 s",
         mode=Mode.WIRE,
         rate=50.0,
-        seconds=30.0,
+        seconds=40.0,
         fault=lose_redis,
     ),
 ]

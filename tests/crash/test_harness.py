@@ -86,12 +86,13 @@ def test_recovery_counts_until_what_was_requested_by_then_has_ended() -> None:
         Sample(at=10, requested=100, ended=40),
         Sample(at=11, requested=200, ended=99),
         Sample(at=12, requested=300, ended=100),
+        Sample(at=13, requested=400, ended=160),
     ]
 
     assert sampler.caught_up_after(9.5) == 2.5
     assert sampler.caught_up_after(11.5) is None
-    assert sampler.rate(10, 12) == 30
-    assert sampler.rate(10, 11) is None
+    assert sampler.rate(10, 13) == 40
+    assert sampler.rate(10, 12) is None
 
 
 @pytest.mark.parametrize(
