@@ -30,7 +30,7 @@ protocol.IterableABC = list
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types
-    """One row: columns by name, by place and by attribute."""
+    """One row: columns by name, by place and by attribute, where it is no method's name."""
 
     __slots__ = ()
 
@@ -39,6 +39,10 @@ class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
+
+
+# Read as an attribute, such a column would be the method.
+METHODS = frozenset(name for name in dir(asyncpg.Record) if not name.startswith("_"))
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -76,8 +80,10 @@ class AsyncpgConnection(Connection):
         text = _compiled(statement)
         arguments = [values[name] for name in text.names] if values else ()
         if text.sql not in self._returns_rows:
-            prepared = await self._raw.prepare(text.sql)
-            self._returns_rows[text.sql] = bool(prepared.get_attributes())
+            columns = (await self._raw.prepare(text.sql)).get_attributes()
+            if taken := METHODS & {column.name for column in columns}:
+                raise ValueError(f"a column must not be called {min(taken)}: rows have a method so")
+            self._returns_rows[text.sql] = bool(columns)
         if self._returns_rows[text.sql]:
             rows = await self._raw.fetch(text.sql, *arguments)
             return Rows(rows, len(rows))

@@ -65,7 +65,7 @@ DELETE_STRAYS = text(
     """
 )
 ITEMS = text(
-    "SELECT kind, count(*) AS items FROM operator_item WHERE closed_at IS NULL GROUP BY kind"
+    "SELECT kind, count(*) AS item_count FROM operator_item WHERE closed_at IS NULL GROUP BY kind"
 )
 
 
@@ -162,7 +162,7 @@ class Gauges:
     async def _count_items(self, connection: Connection) -> None:
         OPERATOR_ITEMS_OPEN.clear()
         for row in await connection.execute(ITEMS):
-            OPERATOR_ITEMS_OPEN.labels(kind=row.kind).set(row.items)
+            OPERATOR_ITEMS_OPEN.labels(kind=row.kind).set(row.item_count)
 
     async def _count_dead_letters(self, connection: Connection) -> None:
         if self._consumer is None:

@@ -14,6 +14,8 @@ from shared.kernel.clock import FixedClock
 from shared.runtime import housekeeping
 from shared.runtime.database import Database
 from shared.runtime.housekeeping import Housekeeping
+from shared.runtime.metrics import REGISTRY
+from shared.runtime.unit_of_work import Item
 from shared.testing.eventually import eventually
 from shared.tests.messaging.ledger import INSERT, outbox_row, plain, rows
 
@@ -54,6 +56,16 @@ async def test_partitions_of_the_coming_days_are_made_and_rows_find_them(
     write(ledger_url, at=clock.now(), sent=False)
     found = await rows(database, "SELECT CAST(tableoid AS regclass) AS name FROM outbox")
     assert str(found[0].name) == f"outbox_{clock.now():%Y%m%d}"
+
+
+async def test_open_items_are_counted_by_kind(database: Database) -> None:
+    async with database.transaction() as unit:
+        await unit.open_items([Item("refund_due", "1", "some"), Item("refund_due", "2", "some")])
+
+    await housekeeping.Gauges(database).step()
+
+    labels = {"kind": "refund_due"}
+    assert REGISTRY.get_sample_value("songhe_operator_items_open", labels) == 2
 
 
 @pytest.mark.parametrize(

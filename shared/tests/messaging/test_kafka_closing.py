@@ -40,5 +40,43 @@ async def test_a_producer_whose_batch_was_given_up_on_its_way_is_closed_all_the_
     await eventually(lambda: not any(connection.connected() for connection in connections))
 
 
+async def test_a_connection_that_does_not_close_cancels_nobody_who_closes_it(
+    infrastructure: Infrastructure,
+) -> None:
+    """Else the relay ended as if it had been told to, and the worker with it."""
+    producer = AIOKafkaProducer(bootstrap_servers=infrastructure.kafka)
+    await producer.start()
+    for broker in producer.client.cluster.brokers():
+        assert await producer.client.ready(broker.nodeId)
+    connections = list(producer.client._conns.values())
+    real = [connection.close for connection in connections]
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    for connection in connections:
+        connection.close = lambda **_: never
+
+    async with asyncio.timeout(5):
+        await close_producer(producer)
+
+    assert connections
+    assert never.cancelled()
+    for close in real:
+        await close()
+
+
+async def test_whoever_is_cancelled_while_closing_stays_cancelled(
+    infrastructure: Infrastructure,
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=infrastructure.kafka)
+    await producer.start()
+    closing = asyncio.create_task(close_producer(producer))
+    await asyncio.sleep(0)
+    closing.cancel()
+
+    await asyncio.wait([closing], timeout=5)
+
+    assert closing.cancelled()
+    await producer.client.close()
+
+
 async def _answer(producer: AIOKafkaProducer, batch: object, topic: str) -> None:
     await (await producer.send_batch(batch, topic, partition=0))
