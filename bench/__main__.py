@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from bench import pgbench, starts
 from bench.callback import mode as callback
 from bench.callback.result import CallbackResult
@@ -26,7 +24,15 @@ from bench.drain import NotDrained
 from bench.judge import judge
 from bench.peers.run_naive import naive_steps
 from bench.picture import latency_picture
-from bench.result import LOOSE_P99_MS, STRICT_P99_MS, Result, now, this_commit, this_machine
+from bench.result import (
+    LOOSE_P99_MS,
+    STRICT_P99_MS,
+    Result,
+    now,
+    this_commit,
+    this_machine,
+    write_results,
+)
 from bench.sampler import profile_table
 from bench.starts import StartsResult
 from bench.starts import table as starts_table
@@ -150,33 +156,23 @@ class Bench:
 
 def write(result: Result, folder: Path) -> None:
     """JSON and table, and beside them a folder with the picture."""
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (folder / "benchmark-results.json").write_bytes(encoded + b"\n")
-    told = (
-        f"# Last results of `make bench`\n\n{table(result)}\n![Latency against rate]({PICTURE})\n"
-    )
-    (folder / "benchmark-results.md").write_text(told)
+    told = f"{table(result)}\n![Latency against rate]({PICTURE})\n"
+    write_results(folder, "benchmark-results", result, target="bench", told=told)
     title = "Latency from arrival to paid and recorded, by rate"
+    (folder / "pictures").mkdir(exist_ok=True)
     (folder / PICTURE).write_text(latency_picture(result.steps, title=title))
 
 
 def write_callback(result: CallbackResult, folder: Path) -> None:
     """JSON and table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (folder / "benchmark-callback.json").write_bytes(encoded + b"\n")
-    told = f"# Last results of `make bench-callback`\n\n{callback_table(result)}"
-    (folder / "benchmark-callback.md").write_text(told)
+    told = callback_table(result)
+    write_results(folder, "benchmark-callback", result, target="bench-callback", told=told)
 
 
 def write_starts(result: StartsResult, folder: Path) -> None:
     """JSON and table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (folder / "benchmark-starts.json").write_bytes(encoded + b"\n")
-    told = f"# Last results of `make bench-starts`\n\n{starts_table(result)}"
-    (folder / "benchmark-starts.md").write_text(told)
+    told = starts_table(result)
+    write_results(folder, "benchmark-starts", result, target="bench-starts", told=told)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from bench.core_stack import WORKERS, CoreStack, default_folder, stop_like_ctrl_c
 from bench.history import fill
-from bench.result import Machine, now, this_commit, this_machine
+from bench.result import Machine, now, this_commit, this_machine, write_results
 from bench.step import StepResult, Window, run_step
 from devstack.plan import ROOT
 from devstack.report import Report
@@ -79,11 +79,9 @@ def _idle_transactions(core: CoreStack) -> Iterator[None]:
 
 def growth_table(result: GrowthResult) -> str:
     """What a reader sees, the loss beside what the plan asks for."""
-    machine = result.machine
     first = result.steps[0].step.settled_rate
     lines = [
-        f"Commit {result.commit}, {result.began_at:%Y-%m-%d %H:%M} UTC; {machine.cores} cores"
-        f" ({machine.cpu}), {machine.memory_gib} GiB, Python {machine.python}.",
+        f"Commit {result.commit}, {result.began_at:%Y-%m-%d %H:%M} UTC; {result.machine}.",
         "Offered is more than can be settled; one idle transaction in every database all the time.",
         "Floor of the last loss: 40 %; goal: 15 %.",
         "",
@@ -100,11 +98,9 @@ def growth_table(result: GrowthResult) -> str:
 
 
 def write(result: GrowthResult, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
-    (folder / "benchmark-growth.json").write_bytes(encoded + b"\n")
-    head = "# Last results of `make bench-growth`\n\n"
-    (folder / "benchmark-growth.md").write_text(head + growth_table(result), encoding="utf-8")
+    """JSON and table."""
+    told = growth_table(result)
+    write_results(folder, "benchmark-growth", result, target="bench-growth", told=told)
 
 
 def main() -> int:

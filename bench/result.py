@@ -26,6 +26,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     python: str
 
+    def __str__(self) -> str:
+        return f"{self.cores} cores ({self.cpu}), {self.memory_gib} GiB, Python {self.python}"
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Every number of one run. `sustained` is the highest rate with p99 below one second."""
@@ -73,6 +76,16 @@ def this_commit(*, digits: int = 12) -> str:
         check=False,
     )
     return done.stdout.strip() or "unknown"
+
+
+def write_results(
+    folder: Path, name: str, result: msgspec.Struct, *, target: str, told: str
+) -> None:
+    """Every number as JSON, and what a reader is told of `make target` beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2)
+    (folder / f"{name}.json").write_bytes(encoded + b"\n")
+    (folder / f"{name}.md").write_text(f"# Last results of `make {target}`\n\n{told}", "utf-8")
 
 
 def now() -> datetime:

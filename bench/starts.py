@@ -137,11 +137,9 @@ def require_begun(database_url: str, starts: int) -> None:
 
 def table(result: StartsResult) -> str:
     """Markdown, also good in a terminal."""
-    machine = result.machine
     lines = [
         f"Commit {result.commit}, {result.began_at:%Y-%m-%d %H:%M} UTC{_quick(result)}.",
-        f"{machine.cores} cores ({machine.cpu}), {machine.memory_gib} GiB, Python"
-        f" {machine.python}; everything on them. Load average before the run:"
+        f"{result.machine}; everything on them. Load average before the run:"
         f" {result.load_average:.1f}.",
         f"The channel answers after {result.channel_delay_ms} ms.",
         "",

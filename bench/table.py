@@ -13,15 +13,14 @@ def table(result: Result) -> str:
 
 
 def _head(result: Result) -> str:
-    machine, durable = result.machine, result.durable
+    durable = result.durable
     settings = ", ".join(f"{name}={value}" for name, value in sorted(durable.items()))
     verdict = "valid" if result.is_valid else "VOID: " + "; ".join(result.violations)
     return "\n".join(
         [
             f"Commit {result.commit}, {result.began_at:%Y-%m-%d %H:%M} UTC,"
             f" {result.seconds / 60:.1f} minutes{' (quick)' if result.quick else ''}.",
-            f"{machine.cores} cores ({machine.cpu}), {machine.memory_gib} GiB,"
-            f" Python {machine.python}; everything on them, load generator too.",
+            f"{result.machine}; everything on them, load generator too.",
             f"Durable: {settings}.",
             f"{result.orders_checked:,} orders judged: {verdict}.",
         ]

@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from devstack.entry_paths import SERVICES, service_of
-from shared.runtime.draining import DrainingServer
+from shared.runtime.draining import KEEP_ALIVE_SECONDS, DrainingServer
 from shared.runtime.settings import HttpUrl, Port, load_settings
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -36,8 +36,6 @@ PATIENT_MAX = 200
 SILENCE_SECONDS = 60.0
 CONNECTIONS_MAX = 500
 SHUTDOWN_SECONDS = 3
-# Longer than a proxy or a load balancer before us keeps an idle connection (usually 60 s)
-KEEP_ALIVE_SECONDS = 75
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # Headers about one connection, not about the message (RFC 9110 §7.6.1).

@@ -47,14 +47,12 @@ def table(result: CallbackResult) -> str:
 
 
 def _head(result: CallbackResult) -> str:
-    machine = result.machine
     settings = ", ".join(f"{name}={value}" for name, value in sorted(result.durable.items()))
     return "\n".join(
         [
             f"Commit {result.commit}, {result.began_at:%Y-%m-%d %H:%M} UTC,"
             f" {result.seconds / 60:.1f} minutes{' (quick)' if result.quick else ''}.",
-            f"{machine.cores} cores ({machine.cpu}), {machine.memory_gib} GiB, Python"
-            f" {machine.python}; everything on them, load generator too.",
+            f"{result.machine}; everything on them, load generator too.",
             f"Load average before the run: {result.load_average:.1f}.",
             f"Durable: {settings}.",
             f"{result.callbacks_checked:,} callbacks judged: valid, each settled its one order.",

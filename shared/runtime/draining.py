@@ -14,6 +14,9 @@ from contextlib import suppress
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+# Longer than any client keeps an idle connection (nginx and the usual load balancers: 60 s): a
+# request that meets our closing on its way ends in a reset, and nobody knows if it was done.
+KEEP_ALIVE_SECONDS = 75
 # Longer than a careful client keeps an idle connection (our entry: 2 s).
 DRAIN_SECONDS = 2.5
 # A connection that was accepted last gets this long to bring its request.

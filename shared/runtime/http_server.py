@@ -11,14 +11,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shared.kernel.errors import SongheError
-from shared.runtime.draining import DRAIN_SECONDS, DrainingServer
+from shared.runtime.draining import DRAIN_SECONDS, KEEP_ALIVE_SECONDS, DrainingServer
 
 # With the draining before it below the grace of the process, so that pools close in time;
 # streams end by themselves.
 GRACEFUL_SECONDS = 6
-# Longer than any client keeps an idle connection (nginx and the usual load balancers: 60 s): a
-# request that meets our closing on its way ends in a reset, and nobody knows if it was done.
-KEEP_ALIVE_SECONDS = 75
 
 
 class CannotListen(SongheError):

@@ -87,26 +87,22 @@ async def test_a_value_that_the_driver_cannot_send_is_no_reason_to_try_again(
     assert not is_transient(failed.value)
 
 
-async def test_no_column_hides_behind_a_method_of_its_row(databases: Databases) -> None:
-    asyncpg_only = open_database(databases.create(), source="some", pool_size=1)
-    async with asyncpg_only.statements() as connection:
+@pytest.mark.parametrize("database", ["asyncpg"], indirect=True)
+async def test_no_column_hides_behind_a_method_of_its_row(database: Database) -> None:
+    async with database.statements() as connection:
         with pytest.raises(ValueError, match="items"):
             await connection.execute(text("SELECT 1 AS items"))
 
-    await asyncpg_only.close()
 
-
-async def test_asyncpg_knows_an_array_by_being_a_list(databases: Databases) -> None:
+@pytest.mark.parametrize("database", ["asyncpg"], indirect=True)
+async def test_asyncpg_knows_an_array_by_being_a_list(database: Database) -> None:
     """Else each element costs two questions in Python; gone with an update that renames them."""
-    asyncpg_only = open_database(databases.create(), source="some", pool_size=1)
-    async with asyncpg_only.statements() as connection:
+    async with database.statements() as connection:
         length = text("SELECT cardinality(CAST(:ids AS int[]))")
 
         assert await connection.scalar(length, {"ids": [1, 2, 3]}) == 3
         with pytest.raises(Exception, match="got type 'tuple'"):
             await connection.scalar(length, {"ids": (1, 2, 3)})
-
-    await asyncpg_only.close()
 
 
 async def test_a_connection_that_was_ended_is_transient_and_replaced(database: Database) -> None:
