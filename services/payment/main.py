@@ -37,7 +37,7 @@ from services.payment.adapters.wechatpay_channel import WECHATPAY
 from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
-from services.payment.application.ports import AnyChannel, Channels
+from services.payment.application.ports import AnyChannel, Channels, FirstCalls
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import LATE_CALLS, AttemptRunner, Limits
 from services.payment.cashiers import CASHIERS, open_cashiers
@@ -75,7 +75,7 @@ SERVICE = "payment"
 API_CONNECTIONS = 2
 WORKER_CONNECTIONS = 2
 RELAY_CONNECTIONS = 1
-# For what other processes opened; what our own dispatch opened wakes the loop.
+# For what other processes opened; what our own dispatch opened is begun at once.
 ATTEMPTS_IDLE_SECONDS = 0.1
 UNEXPECTED_IDLE_SECONDS = 5.0
 EXPIRY_IDLE_SECONDS = 5.0
@@ -199,27 +199,33 @@ def count_moves() -> None:
     count_transitions(REFUND_TRANSITIONS)
 
 
-def compose_loops(
-    database: Database,
-    channels: Channels,
-    settings: WorkerSettings,
-    clock: Clock,
-    *,
-    opened: asyncio.Event | None = None,
-) -> list[Component]:
-    """What payment does by itself when its time comes; `opened` tells of new attempts."""
-    transactions = transactions_of(database)
+def open_runners(
+    database: Database, channels: Channels, settings: WorkerSettings, clock: Clock
+) -> tuple[AttemptRunner, AttemptRunner]:
+    """Who asks channels about open attempts, and who about those that may be paid late."""
     limits = _limits(settings)
     runner = partial(
         AttemptRunner,
-        transactions=transactions,
+        transactions=transactions_of(database),
         claims=statements_of(database),
         channels=channels,
         clock=clock,
         is_transient=is_transient,
     )
-    attempts = runner(limits=limits)
-    late = runner(limits=replace(limits, concurrent_calls=LATE_CALLS), asks_late=True)
+    late_limits = replace(limits, concurrent_calls=LATE_CALLS)
+    return runner(limits=limits), runner(limits=late_limits, asks_late=True)
+
+
+def compose_loops(
+    database: Database,
+    attempts: AttemptRunner,
+    late: AttemptRunner,
+    clock: Clock,
+    *,
+    opened: asyncio.Event,
+) -> list[Component]:
+    """What payment does by itself when its time comes; `opened` tells of new attempts."""
+    transactions = transactions_of(database)
     repeat = partial(repeat_unexpected_money, transactions, clock=clock)
     expire = partial(expire_orders, transactions, clock=clock)
     clean = partial(delete_old, database)
@@ -257,8 +263,9 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     database = _open(settings, WORKER_CONNECTIONS, clock)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     opened = asyncio.Event()
-    loops = compose_loops(database, channels, settings, clock, opened=opened)
-    reactions = consumer(settings)
+    attempts, late = open_runners(database, channels, settings, clock)
+    loops = compose_loops(database, attempts, late, clock, opened=opened)
+    reactions = consumer(settings, first_calls=attempts)
     kafka = settings.kafka_bootstrap_servers
     dispatch = Dispatch(database, reactions, bootstrap_servers=kafka, on_applied=opened.set)
     relay = Relay(relay_database, bootstrap_servers=kafka)
@@ -282,7 +289,7 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     )
 
 
-def consumer(settings: PaymentSettings) -> Consumer:
+def consumer(settings: PaymentSettings, *, first_calls: FirstCalls | None = None) -> Consumer:
     """The reaction table; needs no connection to any channel."""
     if settings.payment_default_channel not in (*CHANNELS, CHOSEN_BY_PAYER):
         known = ", ".join((*CHANNELS, CHOSEN_BY_PAYER))
@@ -292,6 +299,7 @@ def consumer(settings: PaymentSettings) -> Consumer:
         channels=known_channels(settings),
         default_channel=settings.payment_default_channel,
         clock=clock,
+        first_calls=first_calls,
     )
     return build_consumer(opener=opener, clock=clock)
 

@@ -54,10 +54,17 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Unit]:
         """One transaction: committed at the end of the block, rolled back on any exception."""
-        async with self.pool.transaction() as connection:
-            unit = Unit(connection, source=self._source, clock=self._clock)
-            yield unit
-            await unit.flush()
+        unit: Unit | None = None
+        is_committed = False
+        try:
+            async with self.pool.transaction() as connection:
+                unit = Unit(connection, source=self._source, clock=self._clock)
+                yield unit
+                await unit.flush()
+            is_committed = True
+        finally:
+            if unit is not None:
+                unit.tell_end(is_committed=is_committed)
         if unit.has_sendable:
             for listener in self._listeners:
                 listener()

@@ -1,6 +1,6 @@
 """One local transaction: state, outbox rows and operator items commit together or not at all."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -75,6 +75,7 @@ class Unit:
         self._source = source
         self._clock = clock
         self._pending: list[OutboxRow] = []
+        self._at_end: list[Callable[[bool], None]] = []
 
     def emit(
         self,
@@ -131,6 +132,20 @@ class Unit:
             },
         )
 
+    def at_end(self, call: Callable[[bool], None]) -> None:
+        """Call this once after the end, with whether what was written here is committed.
+
+        False also where nobody knows, because the connection broke at the commit.
+        """
+        self._at_end.append(call)
+
+    def tell_end(self, *, is_committed: bool, since: int = 0) -> None:
+        """Make the calls registered after the first `since`; called by the boundary."""
+        calls = self._at_end[since:]
+        del self._at_end[since:]
+        for call in calls:
+            call(is_committed)
+
     async def flush(self) -> None:
         """Write the events emitted so far; called by the boundary."""
         rows, self._pending = self._pending, []
@@ -152,12 +167,14 @@ class Unit:
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its state, and the events it emitted, roll back together."""
         await self.flush()
+        begun = len(self._at_end)
         async with self.connection.savepoint():
             try:
                 yield
                 await self.flush()
             except BaseException:
                 self._pending.clear()
+                self.tell_end(is_committed=False, since=begun)
                 raise
 
 

@@ -30,13 +30,15 @@ class Mutation:
 
 
 def skip_inbox(reached: Callable[[], None]) -> None:
-    from shared.runtime import batch
+    from shared.runtime import inbox
 
-    async def claim(connection: object, consumer: str, event_ids: Iterable[Any]) -> set[Any]:
+    async def claim(
+        connection: object, statement: object, consumer: str, event_ids: Iterable[Any]
+    ) -> set[Any]:
         reached()
         return set(event_ids)
 
-    _replace(batch, "claim", claim)
+    _replace(inbox, "_claim", claim)
 
 
 def move_positions_before_the_effect(reached: Callable[[], None]) -> None:
@@ -98,9 +100,9 @@ def cursor_by_id(reached: Callable[[], None]) -> None:
 
     last = 0
 
-    async def after_last(connection: Any, row_count: int) -> list[Any]:
+    async def after_last(connection: Any, row_count: int, **more: Any) -> list[Any]:
         nonlocal last
-        rows = [row for row in await read_unsent(connection, row_count) if row.id > last]
+        rows = [row for row in await read_unsent(connection, row_count, **more) if row.id > last]
         if rows:
             last = max(row.id for row in rows)
             reached()
@@ -185,6 +187,20 @@ def no_lease(reached: Callable[[], None]) -> None:
         return await original(self, **more)
 
     repositories.PostgresAttempts.claim = claim  # type: ignore[method-assign]
+
+
+def call_without_commit(reached: Callable[[], None]) -> None:
+    """The first call is made although the transaction that opened the order rolled back."""
+    from shared.runtime import unit_of_work
+
+    original = unit_of_work.Unit.tell_end
+
+    def tell_end(self: Any, *, is_committed: bool, since: int = 0) -> None:
+        if self._at_end[since:] and not is_committed:
+            reached()
+        original(self, is_committed=True, since=since)
+
+    unit_of_work.Unit.tell_end = tell_end  # type: ignore[method-assign]
 
 
 def a_close_is_believed(reached: Callable[[], None]) -> None:
@@ -312,6 +328,7 @@ DISPATCH = "shared/tests/messaging/test_dispatch.py"
 RELAY = "shared/tests/messaging/test_relay.py"
 LATE_MONEY = "services/payment/tests/test_late_money.py"
 ATTEMPTS = "services/payment/tests/test_run_attempts.py"
+FIRST_CALLS = "services/payment/tests/test_first_calls.py"
 REACTIONS = "services/payment/tests/test_reactions.py"
 UNIT = "shared/tests/messaging/test_unit_of_work.py"
 
@@ -375,6 +392,15 @@ MUTATIONS = [
         "an attempt that another worker holds is taken too",
         no_lease,
         tests=(f"{ATTEMPTS}::test_what_one_worker_holds_no_other_asks_about",),
+    ),
+    Mutation(
+        "call_without_commit",
+        "a channel is called for an order that was rolled back",
+        call_without_commit,
+        tests=(
+            f"{FIRST_CALLS}::"
+            "test_a_transaction_that_rolls_back_calls_nobody_and_gives_its_room_back",
+        ),
     ),
     Mutation(
         "a_close_is_believed",

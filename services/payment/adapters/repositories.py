@@ -1,6 +1,6 @@
 """The use cases' repositories on PostgreSQL: set statements, guarded by versions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -79,8 +79,10 @@ SAVE_ORDERS = text(
 )
 
 INSERT_ATTEMPTS = text(
-    f"INSERT INTO payment_attempt ({names(NEW_DIRECT_ATTEMPT)})"
-    f" SELECT {names(NEW_DIRECT_ATTEMPT)} FROM {unnest(NEW_DIRECT_ATTEMPT)}"
+    f"INSERT INTO payment_attempt ({names(NEW_DIRECT_ATTEMPT)}, lease_until)"
+    f" SELECT {names(NEW_DIRECT_ATTEMPT)}, CASE WHEN lease_owner IS NOT NULL"
+    " THEN clock_timestamp() + CAST(:lease_time AS interval) END"
+    f" FROM {unnest(NEW_DIRECT_ATTEMPT)}"
 )
 LOCK_ATTEMPTS = text(
     f"SELECT {names(ATTEMPT)}, lease_owner FROM payment_attempt"
@@ -157,7 +159,9 @@ class PostgresOrders:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def open(self, openings: Sequence[Opening]) -> set[UUID]:
+    async def open(
+        self, openings: Sequence[Opening], *, lease_time: timedelta = timedelta(0)
+    ) -> set[UUID]:
         rows = [order_row(opening.order) for opening in openings]
         inserted = await self._connection.execute(INSERT_ORDERS, binds(NEW_ORDER, rows))
         opened = {row.id for row in inserted}
@@ -168,7 +172,8 @@ class PostgresOrders:
             if opening.attempt is not None and opening.order.id in opened
         ]
         if attempts:
-            await self._connection.execute(INSERT_ATTEMPTS, binds(NEW_DIRECT_ATTEMPT, attempts))
+            values = binds(NEW_DIRECT_ATTEMPT, attempts)
+            await self._connection.execute(INSERT_ATTEMPTS, {**values, "lease_time": lease_time})
         return opened
 
     async def _refuse_second_open(self, openings: Sequence[Opening], opened: set[UUID]) -> None:
@@ -302,6 +307,9 @@ class PaymentUnit:
 
     async def repeat(self, event_ids: Sequence[UUID]) -> set[UUID]:
         return await self._unit.repeat(event_ids)
+
+    def at_end(self, call: Callable[[bool], None]) -> None:
+        self._unit.at_end(call)
 
     async def open_items(self, items: Sequence[OperatorItem]) -> None:
         await self._unit.open_items(

@@ -91,7 +91,8 @@ ATTEMPT_STATE: Columns = {
     "ended_at": "timestamptz",
 }
 ATTEMPT: Columns = {**ATTEMPT_FACTS, **ATTEMPT_STATE}
-# What our own server will start by itself: nothing was sent and nobody has been asked.
+# What our own server starts by itself: nobody has been asked, and a send is counted only with a
+# lease for it.
 NEW_DIRECT_ATTEMPT: Columns = {
     "id": "uuid",
     "order_id": "uuid",
@@ -103,6 +104,9 @@ NEW_DIRECT_ATTEMPT: Columns = {
     "version": "integer",
     "next_call": "text",
     "due_at": "timestamptz",
+    "send_count": "integer",
+    "first_sent_at": "timestamptz",
+    "lease_owner": "uuid",
 }
 
 REFUND: Columns = {
@@ -213,6 +217,7 @@ def attempt_row(attempt: PaymentAttempt) -> dict[str, Any]:
         "send_count": attempt.send_count,
         "first_sent_at": attempt.first_sent_at,
         "query_count": attempt.query_count,
+        "lease_owner": attempt.lease_owner,
         "status": attempt.status.value,
         "version": attempt.version,
         "next_call": attempt.next_call.value,

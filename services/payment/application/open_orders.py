@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from services.payment.application.ports import Unit
+from services.payment.application.ports import DueAttempt, FirstCalls, Unit
 from services.payment.application.tell_outcomes import repeat_outcomes, tell_outcomes
 from services.payment.domain.channel import Capabilities, ChannelKind
-from services.payment.domain.opening import Opening, Origin, open_order
+from services.payment.domain.opening import Opening, Origin, is_due, lease, open_order
+from services.payment.domain.payment_attempt import Call
 from services.payment.domain.payment_order import ask_again
 from services.payment.domain.switch import Stopped
 from shared.kernel.clock import Clock
@@ -20,11 +21,16 @@ Request = TypeVar("Request", bound=PaymentRequested, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderOpener:
-    """The two reactions that can open an order: the first to arrive opens it."""
+    """The two reactions that can open an order: the first to arrive opens it.
+
+    Where this process also calls channels, `first_calls` begins each first attempt as soon as it is
+    committed; without, and where there is no room, the loop over due attempts finds it.
+    """
 
     channels: Mapping[str, Capabilities]
     default_channel: str
     clock: Clock
+    first_calls: FirstCalls | None = None
 
     async def open_orders(self, unit: Unit, messages: Sequence[Message[PaymentRequested]]) -> None:
         """Open each order once, with its first attempt where the channel is direct.
@@ -55,10 +61,30 @@ class OrderOpener:
     async def _open(self, unit: Unit, messages: Sequence[Message[Request]]) -> set[UUID]:
         stopped = await unit.switches.stopped()
         openings = [self._opening(message, stopped) for message in messages]
-        opened = await unit.orders.open(openings)
+        opened = await self._store(unit, openings)
         for opening in openings:
             if opening.order.id in opened:
                 tell_outcomes(unit, None, opening.order)
+        return opened
+
+    async def _store(self, unit: Unit, openings: Sequence[Opening]) -> set[UUID]:
+        """Insert them; as many first attempts as there is room for are called after the commit."""
+        now = self.clock.now()
+        due = [opening for opening in openings if is_due(opening, now)]
+        reserved = self.first_calls.reserve(len(due)) if self.first_calls and due else None
+        if reserved is None:
+            return await unit.orders.open(openings)
+        leased = {
+            opening.order.id: lease(opening, reserved.lease, now=now)
+            for opening in due[: reserved.room]
+        }
+        begun: list[DueAttempt] = []
+        unit.at_end(lambda is_committed: reserved.end(begun if is_committed else ()))
+        opened = await unit.orders.open(
+            [leased.get(opening.order.id, opening) for opening in openings],
+            lease_time=reserved.lease_time,
+        )
+        begun += [first_call(leased[id], reserved.lease) for id in opened & leased.keys()]
         return opened
 
     def _opening(self, message: Message[Request], stopped: Stopped) -> Opening:
@@ -80,3 +106,15 @@ class OrderOpener:
             attempt_id=new_id(),
             now=self.clock.now(),
         )
+
+
+def first_call(opening: Opening, lease: UUID) -> DueAttempt:
+    """What the loop would have claimed."""
+    assert opening.attempt is not None
+    return DueAttempt(
+        attempt=opening.attempt,
+        call=Call.START,
+        lease=lease,
+        payer_id=opening.order.payer_id,
+        period=opening.order.period,
+    )

@@ -1,6 +1,6 @@
 """What the use cases need from outside: one unit of work, and the channels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,13 +48,38 @@ class HeardNotification:
     received_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Room for `room` first calls, under one lease.
+
+    `end` is called once, after the transaction: with the attempts whose leases are committed, or
+    with none.
+    """
+
+    room: int
+    lease: UUID
+    lease_time: timedelta
+    end: Callable[[Sequence[DueAttempt]], None]
+
+
+class FirstCalls(Protocol):
+    """Calls channels about attempts as soon as the transaction that opened them has committed."""
+
+    def reserve(self, count: int) -> Reservation | None:
+        """For as many of `count` as can begin at once; None where none can."""
+        ...
+
+
 class Orders(Protocol):
     """Payment orders. What is saved must have been locked in the same unit."""
 
-    async def open(self, openings: Sequence[Opening]) -> set[UUID]:
+    async def open(
+        self, openings: Sequence[Opening], *, lease_time: timedelta = timedelta(0)
+    ) -> set[UUID]:
         """Insert orders and first attempts; returns the ids that were not there before.
 
-        Raises Contradiction where the contribution has another open order.
+        An attempt that names a lease owner is held for `lease_time` from now on. Raises
+        Contradiction where the contribution has another open order.
         """
         ...
 
@@ -179,6 +204,10 @@ class Unit(Protocol):
         ...
 
     async def open_items(self, items: Sequence[OperatorItem]) -> None: ...
+
+    def at_end(self, call: Callable[[bool], None]) -> None:
+        """Call this after the end, with whether it is known to be committed."""
+        ...
 
 
 class Transactions(Protocol):

@@ -6,13 +6,15 @@ back is recorded in one transaction per round.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 from services.payment.application.ask_channels import ask
-from services.payment.application.ports import Channels, DueAttempt, Transactions
+from services.payment.application.ports import Channels, DueAttempt, Reservation, Transactions
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.domain.channel_answer import (
     Answer,
@@ -25,6 +27,8 @@ from shared.kernel.clock import Clock
 
 log = logging.getLogger(__name__)
 
+# How soon the loop looks for due rows again while first calls come to it without a claim.
+CLAIM_SECONDS = 0.1
 # Answers that come this close together share one transaction.
 GATHER_SECONDS = 0.005
 # Late asks hurry nobody: they leave channels and connections to those who wait.
@@ -67,41 +71,91 @@ class AttemptRunner:
     asks_late: bool = False
     _calls: set[asyncio.Task[Answered]] = field(default_factory=set)
     _answers: list[Answered] = field(default_factory=list)
+    _reserved_count: int = 0
+    # Set when a call ended, or a reservation.
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _claimed_at: float = float("-inf")
+    _has_begun_first_calls: bool = False
+    _is_draining: bool = False
 
     async def step(self) -> int:
         """Claim what is due, wait for some answers, record them; 0 where nothing is under way."""
         await self._record()
         claimed = await self._claim()
-        if not self._calls:
+        if not self._calls and not self._answers:
             return claimed
         await self._gather(ROUND_SECONDS)
         await self._record()
         return max(claimed, 1)
 
+    def reserve(self, count: int) -> Reservation | None:
+        """Implements `FirstCalls`."""
+        room = 0 if self._is_draining else min(count, self._room)
+        if room <= 0:
+            return None
+        self._reserved_count += room
+        end = partial(self._end_reservation, room, _monotonic())
+        return Reservation(room=room, lease=uuid4(), lease_time=self._lease_time, end=end)
+
+    def _end_reservation(
+        self, room: int, reserved_at: float, attempts: Sequence[DueAttempt]
+    ) -> None:
+        self._reserved_count -= room
+        self._has_begun_first_calls |= bool(attempts)
+        for due in attempts:
+            self._begin(due, claimed_at=reserved_at)
+        self._changed.set()
+
     async def drain(self) -> None:
         """Before the process ends: wait for the calls under way and record their answers."""
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=self.limits.call_timeout_seconds + 1)
-        await self._gather(0)
+        self._is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.call_timeout_seconds + 1):
+                while self._calls or self._reserved_count:
+                    self._changed.clear()
+                    await self._changed.wait()
         await self._record()
 
+    @property
+    def _room(self) -> int:
+        under_way = len(self._calls) + len(self._answers) + self._reserved_count
+        return self.limits.concurrent_calls - under_way
+
     async def _claim(self) -> int:
-        room = self.limits.concurrent_calls - len(self._calls) - len(self._answers)
-        if room <= 0:
-            return 0
         # Taken before the claim: what follows can only make the lease look shorter.
-        claimed_at = asyncio.get_running_loop().time()
+        now = _monotonic()
+        is_covered = self._has_begun_first_calls and now - self._claimed_at < CLAIM_SECONDS
+        self._has_begun_first_calls = False
+        room = self._room
+        if room <= 0 or is_covered:
+            return 0
         async with self.claims() as unit:
             claim = unit.attempts.claim_ended if self.asks_late else unit.attempts.claim
             claimed = await claim(
                 now=self.clock.now(),
                 limit=room,
                 lease=uuid4(),
-                lease_time=timedelta(seconds=self.limits.lease_seconds),
+                lease_time=self._lease_time,
             )
+        self._claimed_at = now
         for due in claimed:
-            self._calls.add(asyncio.create_task(self._call(due, claimed_at=claimed_at)))
+            self._begin(due, claimed_at=now)
         return len(claimed)
+
+    @property
+    def _lease_time(self) -> timedelta:
+        return timedelta(seconds=self.limits.lease_seconds)
+
+    def _begin(self, due: DueAttempt, *, claimed_at: float) -> None:
+        call = asyncio.create_task(self._call(due, claimed_at=claimed_at))
+        self._calls.add(call)
+        call.add_done_callback(self._end)
+
+    def _end(self, call: asyncio.Task[Answered]) -> None:
+        self._calls.discard(call)
+        self._changed.set()
+        if not call.cancelled():
+            self._answers.append(call.result())
 
     async def _call(self, due: DueAttempt, *, claimed_at: float) -> Answered:
         asked_at = self.clock.now()
@@ -122,7 +176,7 @@ class AttemptRunner:
             log.error("channel %s must be asked and is not configured", due.attempt.channel)
             return Unknown(UnknownCause.CONNECTION)
         # A process that slept through its lease must not send: somebody else took over.
-        age = asyncio.get_running_loop().time() - claimed_at
+        age = _monotonic() - claimed_at
         if age > self.limits.lease_seconds - 2 * self.limits.call_timeout_seconds:
             return Unknown(UnknownCause.LEASE_OVER)
         try:
@@ -135,29 +189,30 @@ class AttemptRunner:
             return Unknown(UnknownCause.NONSENSE)
 
     async def _gather(self, wait_seconds: float) -> None:
-        """Move finished calls to the answers; those that finish together share a transaction."""
-        if not self._calls:
-            return
-        await asyncio.wait(self._calls, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED)
+        """Wait for an answer, and a moment for those that finish with it."""
+        if not self._answers:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._changed.wait()
         await asyncio.sleep(GATHER_SECONDS)
-        done = {call for call in self._calls if call.done()}
-        self._calls -= done
-        self._answers += [call.result() for call in done]
 
     async def _record(self) -> None:
-        if not self._answers:
+        # More may come meanwhile; those stay for the next round.
+        answers = list(self._answers)
+        if not answers:
             return
         try:
-            await self._record_together(self._answers)
+            await self._record_together(answers)
         except Exception as error:
             if self.is_transient(error):
                 raise
-            log.exception("%s answers could not be recorded together", len(self._answers))
-            await self._record_one_by_one()
-        self._answers = []
+            log.exception("%s answers could not be recorded together", len(answers))
+            await self._record_one_by_one(answers)
+        del self._answers[: len(answers)]
 
-    async def _record_one_by_one(self) -> None:
-        for answered in self._answers:
+    async def _record_one_by_one(self, answers: list[Answered]) -> None:
+        for answered in answers:
             try:
                 await self._record_together([answered])
             except Exception as error:
@@ -169,3 +224,7 @@ class AttemptRunner:
     async def _record_together(self, answers: list[Answered]) -> None:
         async with self.transactions() as unit:
             await record_outcomes(unit, answers, channels=self.channels, now=self.clock.now())
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -77,6 +77,24 @@ def first_attempt(order: PaymentOrder, *, attempt_id: UUID, now: datetime) -> Pa
     )
 
 
+def is_due(opening: Opening, now: datetime) -> bool:
+    """Whether it has an attempt whose first send is due."""
+    attempt = opening.attempt
+    return attempt is not None and attempt.due_at is not None and attempt.due_at <= now
+
+
+def lease(opening: Opening, owner: UUID, *, now: datetime) -> Opening:
+    """The opening with its attempt under a lease for the first send, which counts as sent.
+
+    Whoever finds it after a crash must ask first, as after a claim.
+    """
+    assert opening.attempt is not None
+    sent = replace(
+        opening.attempt, lease_owner=owner, next_call=Call.QUERY, send_count=1, first_sent_at=now
+    )
+    return Opening(opening.order, sent)
+
+
 def _order(
     request: PaymentRequested, *, origin: Origin, channel_id: str, now: datetime
 ) -> PaymentOrder:

@@ -13,7 +13,7 @@ from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.repositories import PaymentUnit, statements_of, transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
-from services.payment.application.ports import AnyChannel, Transactions
+from services.payment.application.ports import AnyChannel, FirstCalls, Transactions
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
 from services.payment.application.run_attempts import AttemptRunner, Limits
@@ -52,9 +52,15 @@ class World:
         self.transactions = transactions_of(self.database)
         self.runner = self.a_runner()
         self.late = self.a_runner(asks_late=True)
-        channels = {id: channel.capabilities for id, channel in self.channels.items()}
+        self.react()
+
+    def react(self, *, first_calls: FirstCalls | None = None) -> None:
+        """Apply what is told from now on as a worker that begins first calls there, or nowhere."""
         opener = OrderOpener(
-            channels=channels, default_channel=self.channel.capabilities.id, clock=self.clock
+            channels={id: channel.capabilities for id, channel in self.channels.items()},
+            default_channel=self.channel.capabilities.id,
+            clock=self.clock,
+            first_calls=first_calls,
         )
         self.consumer = build_consumer(opener=opener, clock=self.clock)
 

@@ -1,7 +1,11 @@
 """Events belong to their transaction: what rolls back was never told."""
 
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+
+import pytest
+from sqlalchemy import text
 
 from shared.kernel.events import MoneyAccepted
 from shared.runtime.database import Database
@@ -10,6 +14,10 @@ from shared.testing.builders import money_accepted
 from shared.tests.messaging.ledger import rows
 
 OUTBOX = "SELECT event_id FROM outbox"
+
+CHECKED_AT_COMMIT = """
+CREATE TEMPORARY TABLE once (number integer UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP
+"""
 
 
 class Refusal(Exception):
@@ -41,6 +49,51 @@ async def test_a_part_that_fails_takes_its_events_with_it_and_leaves_the_others(
 
     told = [row.event_id for row in await rows(database, OUTBOX + " ORDER BY id")]
     assert told == [first, last]
+
+
+async def test_the_end_is_told_once_it_is_known_and_a_part_that_failed_at_once(
+    database: Database,
+) -> None:
+    told: list[tuple[str, bool]] = []
+
+    def hear(name: str) -> Callable[[bool], None]:
+        return lambda is_committed: told.append((name, is_committed))
+
+    async with database.transaction() as unit:
+        unit.at_end(hear("before"))
+        with suppress(Refusal):
+            async with unit.savepoint():
+                unit.at_end(hear("failed part"))
+                raise Refusal
+        async with unit.savepoint():
+            unit.at_end(hear("part"))
+        assert told == [("failed part", False)]
+    with suppress(Refusal):
+        async with database.transaction() as unit:
+            unit.at_end(hear("rolled back"))
+            raise Refusal
+
+    assert told == [
+        ("failed part", False),
+        ("before", True),
+        ("part", True),
+        ("rolled back", False),
+    ]
+
+
+async def test_a_commit_that_fails_is_not_told_as_one(database: Database) -> None:
+    told: list[bool] = []
+
+    async def fail_at_commit() -> None:
+        async with database.transaction() as unit:
+            await unit.connection.execute(text(CHECKED_AT_COMMIT))
+            await unit.connection.execute(text("INSERT INTO once VALUES (1), (1)"))
+            unit.at_end(told.append)
+
+    with pytest.raises(Exception, match="duplicate key"):
+        await fail_at_commit()
+
+    assert told == [False]
 
 
 def tell(unit: Unit) -> uuid.UUID:
