@@ -24,9 +24,10 @@ STATEMENTS_PER_CONNECTION_MAX = 200
 # A statement's plan and its connection may live as long as the process.
 QUERIES_PER_CONNECTION_MAX = 1_000_000
 
-# Of each element of each array asyncpg asks an abstract class, in Python, whether it is an array
-# again: a tenth of a worker's CPU. Our arrays are lists, and that is asked in C.
-protocol.IterableABC = list
+# Of each array, and of each element of it, asyncpg asks abstract classes, in Python, whether it is
+# an array: a seventh of a worker's CPU. Our arrays are lists, and that is asked in C.
+protocol.IterableABC = protocol.SizedABC = list
+protocol.MappingABC = dict
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types

@@ -1,7 +1,8 @@
 """Both drivers give the same answers, and a pool never hands out what is broken or half done."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 import pytest_asyncio
@@ -103,6 +104,9 @@ async def test_asyncpg_knows_an_array_by_being_a_list(database: Database) -> Non
         assert await connection.scalar(length, {"ids": [1, 2, 3]}) == 3
         with pytest.raises(Exception, match="got type 'tuple'"):
             await connection.scalar(length, {"ids": (1, 2, 3)})
+        assert "ABCMeta.__instancecheck__" not in await python_calls_of(
+            connection.scalar(length, {"ids": [1, 2, 3]})
+        )
 
 
 async def test_a_connection_that_was_ended_is_transient_and_replaced(database: Database) -> None:
@@ -141,6 +145,17 @@ async def test_a_cancelled_statement_gives_its_connection_back(database: Databas
 
     assert database.pool.held_count == 0
     assert await count(database) == 0
+
+
+async def python_calls_of(work: Awaitable[object]) -> set[str]:
+    """Every Python function that was called until this work was done."""
+    called: set[str] = set()
+    sys.setprofile(lambda frame, event, _: called.add(frame.f_code.co_qualname))
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return called
 
 
 async def add_and_fail(database: Database) -> None:
