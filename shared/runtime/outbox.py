@@ -4,7 +4,7 @@ Rows are found by their status, never by `id > last`: a transaction that commits
 passed over by such a cursor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -30,6 +30,15 @@ MARK_SENT = text(
     UPDATE outbox SET sent_at = now()
     WHERE id = ANY(CAST(:ids AS bigint[])) AND sent_at IS NULL
       AND created_at BETWEEN :oldest AND :newest
+    """
+)
+# One trip for both: the rows that are marked here still look unsent to the same statement.
+MARK_AND_SELECT = text(
+    f"""
+    WITH marked AS ({MARK_SENT.text})
+    SELECT {COLUMNS} FROM outbox
+    WHERE sent_at IS NULL AND id NOT IN (SELECT unnest(CAST(:ids AS bigint[])))
+    ORDER BY id LIMIT :row_count
     """
 )
 # A wish to send again that came after this reading is kept.
@@ -74,8 +83,12 @@ class OutboxState:
     oldest_age_seconds: float
 
 
-async def read_unsent(connection: Connection, row_count: int) -> list[Sendable]:
-    """The oldest rows that never went out."""
+async def read_unsent(
+    connection: Connection, row_count: int, *, mark: Sequence[Sendable] = ()
+) -> list[Sendable]:
+    """The oldest rows that never went out; those of `mark` went out, and are marked with it."""
+    if mark:
+        return await _read(connection, MARK_AND_SELECT, row_count, _marked(mark))
     return await _read(connection, SELECT_UNSENT, row_count)
 
 
@@ -88,15 +101,18 @@ async def mark_sent(connection: Connection, rows: Sequence[Sendable], *, again: 
     """Remember that the broker acknowledged these rows."""
     if not rows:
         return
-    values: dict[str, object] = {
+    if again:
+        await connection.execute(MARK_RESENT, _marked(rows) | {"read_at": rows[0].read_at})
+    else:
+        await connection.execute(MARK_SENT, _marked(rows))
+
+
+def _marked(rows: Sequence[Sendable]) -> dict[str, object]:
+    return {
         "ids": [row.id for row in rows],
         "oldest": min(row.created_at for row in rows),
         "newest": max(row.created_at for row in rows),
     }
-    if again:
-        await connection.execute(MARK_RESENT, values | {"read_at": rows[0].read_at})
-    else:
-        await connection.execute(MARK_SENT, values)
 
 
 async def measure(connection: Connection) -> OutboxState:
@@ -177,8 +193,13 @@ async def _resend_step(
         return rows
 
 
-async def _read(connection: Connection, statement: TextClause, row_count: int) -> list[Sendable]:
-    rows = await connection.execute(statement, {"row_count": row_count})
+async def _read(
+    connection: Connection,
+    statement: TextClause,
+    row_count: int,
+    values: Mapping[str, object] | None = None,
+) -> list[Sendable]:
+    rows = await connection.execute(statement, {"row_count": row_count, **(values or {})})
     return [
         Sendable(
             id=row_id,

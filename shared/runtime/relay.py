@@ -1,7 +1,8 @@
 """The relay sends committed outbox rows to Kafka: at least once, in order per aggregate.
 
 A round has at most one batch per partition in flight and waits for every answer. Only
-acknowledged rows are marked. After an error it starts again from the oldest unsent row.
+acknowledged rows are marked, in the statement that reads the next ones. After an error it starts
+again from the oldest unsent row.
 """
 
 import asyncio
@@ -64,6 +65,8 @@ class Relay:
         self._backoff = Backoff(first_seconds=0.1, cap_seconds=5.0)
         self._measured_at = float("-inf")
         self._resend_looked_at = float("-inf")
+        # Acknowledged, and not marked yet.
+        self._acknowledged: list[Sendable] = []
         # Why nothing is sent until a person mends it; readiness tells.
         self.fault: Exception | None = None
 
@@ -126,17 +129,28 @@ class Relay:
         crash_points.reach("relay.before_send")
         acknowledged, error = await self._send(rows, stopping)
         crash_points.reach("relay.after_send_before_mark")
-        async with self._database.statements() as connection:
-            await mark_sent(connection, acknowledged, again=again)
         RELAY_SENT.inc(len(acknowledged))
+        if again:
+            async with self._database.statements() as connection:
+                await mark_sent(connection, acknowledged, again=True)
+        else:
+            self._acknowledged = acknowledged
         if error is not None:
+            await self._mark_acknowledged()
             raise error
         return len(acknowledged)
 
+    async def _mark_acknowledged(self) -> None:
+        """At once, where no reading follows."""
+        async with self._database.statements() as connection:
+            await mark_sent(connection, self._acknowledged, again=False)
+        self._acknowledged = []
+
     async def _read(self) -> tuple[list[Sendable], bool]:
         async with self._database.statements() as connection:
+            rows = await read_unsent(connection, self._round_rows_max, mark=self._acknowledged)
+            self._acknowledged = []
             await self._measure(connection)
-            rows = await read_unsent(connection, self._round_rows_max)
             now = asyncio.get_running_loop().time()
             if rows or now - self._resend_looked_at < RESEND_POLL_SECONDS:
                 return rows, False
@@ -167,11 +181,10 @@ class Relay:
     async def _stand_down(self) -> None:
         await self._sender.close()
         try:
-            async with (
-                asyncio.timeout(RELEASE_SECONDS),
-                self._database.transaction() as unit,
-            ):
-                await self._lease.release(unit.connection)
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._mark_acknowledged()
+                async with self._database.transaction() as unit:
+                    await self._lease.release(unit.connection)
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself
             log.info("lease_not_released", error=repr(error))
         RELAY_LEASE_HELD.set(0)

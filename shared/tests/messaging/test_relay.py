@@ -10,14 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.partitioner import murmur2 as of_the_client
 from sqlalchemy import text
 
 from shared.runtime import sender
+from shared.runtime.backoff import Backoff
 from shared.runtime.database import Database, open_database
 from shared.runtime.lease import Lease
 from shared.runtime.outbox import Range, mark_sent, read_resend, resend
@@ -261,6 +264,38 @@ async def test_a_broker_that_is_gone_marks_nothing_and_stops_in_time(
 
     assert time.monotonic() - began < 4
     assert (await rows(database, UNSENT))[0][0] == 2
+
+
+@pytest.mark.parametrize("ends_with", ["a stop", "an error"])
+async def test_what_the_broker_acknowledged_is_marked_and_sent_once_although_no_reading_follows(
+    ledger_url: str,
+    database: Database,
+    infrastructure: Infrastructure,
+    kafka_topics: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    ends_with: str,
+) -> None:
+    topic = kafka_topics()
+    write(ledger_url, topic, uuid.uuid4(), range(1, 50))
+    relay, stopping = Relay(database, bootstrap_servers=infrastructure.kafka), asyncio.Event()
+    # After an error nothing is read for as long as this test lasts.
+    monkeypatch.setattr(relay, "_backoff", Backoff(first_seconds=60, cap_seconds=60))
+    send = relay._sender.send
+
+    async def send_and_end(*args: Any, **more: Any) -> Any:
+        acknowledged, error = await send(*args, **more)
+        if ends_with == "a stop":
+            stopping.set()
+            return acknowledged, error
+        return acknowledged, KafkaConnectionError("the connection broke after that")
+
+    monkeypatch.setattr(relay._sender, "send", send_and_end)
+    running = asyncio.create_task(relay.run(stopping))
+    await until_sent(database)
+    stopping.set()
+    await asyncio.wait_for(running, 5)
+
+    assert len(read_records(infrastructure.kafka, topic)) == 49
 
 
 async def test_a_commit_in_this_process_wakes_the_relay(
