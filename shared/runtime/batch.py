@@ -16,7 +16,7 @@ from shared.kernel.events import Event, Message
 from shared.runtime.consumer import Consumer, Place, Received
 from shared.runtime.database import is_transient
 from shared.runtime.dead_letters import blocked_keys, is_settled, park, park_held
-from shared.runtime.inbox import already_claimed, claim
+from shared.runtime.inbox import already_claimed, claim, claim_unless_blocked
 from shared.runtime.unit_of_work import Unit
 
 # Applied, duplicate, held.
@@ -122,20 +122,35 @@ class Batch:
             self._waiting_keys.add(record.topic_key)
 
     async def _effects(self, records: Sequence[Received]) -> Effects:
-        flowing, held = await self._split_by_blocked_keys(records)
-        for record in flowing:
-            if record.malformed is not None:
-                raise record.malformed
-        claimed = await claim(
-            self._unit.connection,
-            self._consumer.name,
-            {record.message.envelope.event_id for record in flowing if record.message},
-        )
+        flowing, held, claimed = await self._claim(records)
         fresh, duplicate = _first_of_each(flowing, claimed)
         for together in rounds(fresh):
             for event, messages in together.items():
                 await self._consumer.reactions[event](self._unit, messages)
         return fresh, duplicate, held
+
+    async def _claim(
+        self, records: Sequence[Received]
+    ) -> tuple[Sequence[Received], list[Received], set[UUID]]:
+        """What flows, what is held back, and which events are ours now."""
+        claimed = await self._claim_where_nothing_is_blocked(records)
+        if len(claimed) == len(records):
+            return records, [], claimed
+        flowing, held = await self._split_by_blocked_keys(records)
+        for record in flowing:
+            if record.malformed is not None:
+                raise record.malformed
+        rest = _event_ids(flowing) - claimed
+        claimed |= await claim(self._unit.connection, self._consumer.name, rest)
+        return flowing, held, claimed
+
+    async def _claim_where_nothing_is_blocked(self, records: Sequence[Received]) -> set[UUID]:
+        """In one statement, where the look at what is blocked would be a second one."""
+        if not self._consumer.hold_back or any(record.malformed for record in records):
+            return set()
+        return await claim_unless_blocked(
+            self._unit.connection, self._consumer.name, _event_ids(records)
+        )
 
     async def _split_by_blocked_keys(
         self, records: Sequence[Received]
@@ -177,6 +192,10 @@ def rounds(records: Sequence[Received]) -> list[dict[type[Event], list[Message[E
             result.append(defaultdict(list))
         result[number][type(record.message.body)].append(record.message)
     return result
+
+
+def _event_ids(records: Sequence[Received]) -> set[UUID]:
+    return {record.message.envelope.event_id for record in records if record.message}
 
 
 def _first_of_each(

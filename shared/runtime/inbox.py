@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from shared.runtime.statements import Connection
 
@@ -13,6 +13,18 @@ CLAIM = text(
     INSERT INTO inbox (consumer, event_id)
     SELECT :consumer, event_id
     FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
+    ORDER BY event_id
+    ON CONFLICT DO NOTHING
+    RETURNING event_id
+    """
+)
+# One look less where nothing is held back, which is nearly always.
+CLAIM_UNLESS_BLOCKED = text(
+    """
+    INSERT INTO inbox (consumer, event_id)
+    SELECT :consumer, event_id
+    FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
+    WHERE NOT EXISTS (SELECT FROM blocked_key WHERE consumer = :consumer)
     ORDER BY event_id
     ON CONFLICT DO NOTHING
     RETURNING event_id
@@ -28,10 +40,23 @@ SEEN = text(
 
 async def claim(connection: Connection, consumer: str, event_ids: Iterable[UUID]) -> set[UUID]:
     """Claim events; returns those that nobody claimed before and that are now ours."""
+    return await _claim(connection, CLAIM, consumer, event_ids)
+
+
+async def claim_unless_blocked(
+    connection: Connection, consumer: str, event_ids: Iterable[UUID]
+) -> set[UUID]:
+    """The same, and none at all while any key of the consumer is blocked."""
+    return await _claim(connection, CLAIM_UNLESS_BLOCKED, consumer, event_ids)
+
+
+async def _claim(
+    connection: Connection, statement: TextClause, consumer: str, event_ids: Iterable[UUID]
+) -> set[UUID]:
     wanted = list(event_ids)
     if not wanted:
         return set()
-    rows = await connection.execute(CLAIM, {"consumer": consumer, "event_ids": wanted})
+    rows = await connection.execute(statement, {"consumer": consumer, "event_ids": wanted})
     return {row.event_id for row in rows}
 
 
