@@ -33,8 +33,8 @@ PASSED_BY: Mapping[str, tuple[Mode, tuple[str, ...], int]] = {
 # Orders per second, and for how many seconds: past the last death and the recovery from it, which
 # may take a session time-out, so that the rate after it can be measured.
 LOADS: Mapping[Mode, tuple[float, float]] = {
-    Mode.CORE: (200.0, 40.0),
-    Mode.WIRE: (50.0, 40.0),
+    Mode.CORE: (200.0, 55.0),
+    Mode.WIRE: (50.0, 55.0),
     Mode.CASHIER: (10.0, 30.0),
 }
 
@@ -113,6 +113,7 @@ def _point_scenario(point: str) -> Scenario:
         fault=die_and_return(deaths),
         rate=rate,
         seconds=seconds,
+        servers_stand=True,
     )
 
 
@@ -164,6 +165,7 @@ def _quick(name: str, mode: Mode, deaths: Deaths, *, rate: float, seconds: float
         fault=die_and_return(deaths),
         rate=rate,
         seconds=seconds,
+        servers_stand=True,
         deadline_seconds=90.0,
     )
 

@@ -23,6 +23,7 @@ from shared.testing.checker import (
 )
 from tests.crash.cashiers import CashierLoad
 from tests.crash.load import CoreLoad, Load, WireLoad
+from tests.crash.own_faults import OwnFaults
 from tests.crash.stacks import CrashStack
 
 DEADLINE_SECONDS = 60.0
@@ -84,7 +85,8 @@ class Scenario:
     """`fault` returns when everything that it broke stands again.
 
     `before` comes after the preparations and before the load, `after` at rest before the check.
-    `rate` is orders per second; `points` are the crash points that it proves.
+    `rate` is orders per second; `points` are the crash points that it proves. `servers_stand`: only
+    processes of ours die, so that no part of another may fail.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Scenario:
     after: Act = _nothing
     points: tuple[str, ...] = ()
     is_alone: bool = False
+    servers_stand: bool = False
     deadline_seconds: float = DEADLINE_SECONDS
 
 
@@ -211,6 +214,7 @@ def run_scenario(scenario: Scenario, stack: CrashStack) -> Result:
     load = LOADS[scenario.mode](stack, rate=scenario.rate, seconds=scenario.seconds)
     place = Field(stack, load)
     sampler = Sampler(stack.databases["billing"])
+    own_faults = OwnFaults(stack.stack.state_dir / "logs")
     void: str | None = None
     times: Mapping[str, float] = {}
     try:
@@ -229,6 +233,8 @@ def run_scenario(scenario: Scenario, stack: CrashStack) -> Result:
     if sampler.is_alive():
         sampler.stop()
     violations = _judge(place)
+    if scenario.servers_stand:
+        violations += own_faults.violations()
     return _result(scenario, place, sampler, times, violations, void, time.monotonic() - began)
 
 

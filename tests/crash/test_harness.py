@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from devstack.plan import ROOT
+from shared.testing.checker import Kind
 from tests.crash.__main__ import run_all
 from tests.crash.log_faults import cut_last_batches
+from tests.crash.own_faults import OwnFaults
 from tests.crash.points import POINT_SCENARIOS
 from tests.crash.proxy import CommitCutter
 from tests.crash.publish import publish
@@ -52,6 +54,28 @@ def test_a_segment_is_cut_at_a_batch_boundary_and_what_is_derived_is_removed(
     assert segment.read_bytes() == batches[0]
     left = {file.name for file in tmp_path.iterdir()}
     assert left == {segment.name, "leader-epoch-checkpoint"}
+
+
+def test_what_a_process_tells_of_its_own_failures_counts_from_the_beginning_of_a_run(
+    tmp_path: Path,
+) -> None:
+    worker, database = tmp_path / "billing-worker.log", tmp_path / "postgres.log"
+    worker.write_text('{"event": "due_loop_failed", "loop": "before"}\n')
+    faults = OwnFaults(tmp_path)
+    with worker.open("a") as log:
+        log.write('{"event": "due_loop_failed", "error": "AttributeError()"}\n')
+        log.write('{"event": "due_loop_failed", "error": "TimeoutError()"}\n')
+        log.write('{"event": "dispatch_retries"}\n')
+    (tmp_path / "payment-api.log").write_text('{"event": "component_ended"}\n')
+    database.write_text("due_loop_failed\n")
+
+    found = faults.violations()
+
+    assert [(each.kind, each.subject) for each in found] == [
+        (Kind.LOOP_FAILED, "billing-worker.log"),
+        (Kind.LOOP_FAILED, "payment-api.log"),
+    ]
+    assert "AttributeError" in found[0].detail
 
 
 async def test_the_proxy_forwards_until_it_swallows_the_answer_to_a_commit() -> None:

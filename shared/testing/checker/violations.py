@@ -48,6 +48,7 @@ class Kind(StrEnum):
     SERVICES_DISAGREE = "services_disagree"
     TOPIC_DISAGREES = "topic_disagrees"
     STATE_CHANGED = "state_changed"
+    LOOP_FAILED = "loop_failed"
 
     @property
     def harm(self) -> Harm:
