@@ -76,6 +76,8 @@ class AttemptRunner:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claimed_at: float = float("-inf")
     _has_begun_first_calls: bool = False
+    # Rows are due, or soon will be, for which there was no room.
+    _others_wait: bool = False
     _is_draining: bool = False
 
     async def step(self) -> int:
@@ -89,8 +91,10 @@ class AttemptRunner:
         return max(claimed, 1)
 
     def reserve(self, count: int) -> Reservation | None:
-        """Implements `FirstCalls`."""
-        room = 0 if self._is_draining else min(count, self._room)
+        """Implements `FirstCalls`; none while others wait, since they came first."""
+        may_begin = not self._is_draining and not self._others_wait
+        room = min(count, self._room) if may_begin else 0
+        self._others_wait |= room < count
         if room <= 0:
             return None
         self._reserved_count += room
@@ -124,10 +128,10 @@ class AttemptRunner:
     async def _claim(self) -> int:
         # Taken before the claim: what follows can only make the lease look shorter.
         now = _monotonic()
-        is_covered = self._has_begun_first_calls and now - self._claimed_at < CLAIM_SECONDS
+        may_rest = self._has_begun_first_calls and not self._others_wait
         self._has_begun_first_calls = False
         room = self._room
-        if room <= 0 or is_covered:
+        if room <= 0 or (may_rest and now - self._claimed_at < CLAIM_SECONDS):
             return 0
         async with self.claims() as unit:
             claim = unit.attempts.claim_ended if self.asks_late else unit.attempts.claim
@@ -138,6 +142,7 @@ class AttemptRunner:
                 lease_time=self._lease_time,
             )
         self._claimed_at = now
+        self._others_wait = len(claimed) == room
         for due in claimed:
             self._begin(due, claimed_at=now)
         return len(claimed)

@@ -149,6 +149,51 @@ async def test_what_has_no_room_waits_for_the_loop_and_the_limit_holds(
     assert bank.most_in_flight == 3
 
 
+async def test_who_waits_for_room_comes_before_who_is_opened_later(
+    world: World, bank: FakeChannel
+) -> None:
+    runner = world.a_runner(limits=replace(QUICK, concurrent_calls=3))
+    world.react(first_calls=runner)
+    bank.gate = asyncio.Event()
+
+    earlier = await open_many(world, 8)
+    bank.gate.set()
+    await runner.step()
+    later = await open_many(world, 1)
+
+    rows = await world.rows("SELECT order_id, send_count FROM payment_attempt")
+    sent = {row["order_id"]: row["send_count"] for row in rows}
+    assert sent[later[0]] == 0
+    assert sum(sent[order_id] for order_id in earlier) < 8
+    await world.run(runner)
+    at_once = await world.open()
+    assert (await world.attempt(at_once))["send_count"] == 1
+
+
+@pytest.mark.parametrize(("opened", "looks"), [(2, 0), (8, 1)])
+async def test_the_loop_rests_only_while_nobody_waits_for_room(
+    world: World, opened: int, looks: int
+) -> None:
+    looked: list[float] = []
+
+    @asynccontextmanager
+    async def counted() -> AsyncIterator[Unit]:
+        looked.append(asyncio.get_running_loop().time())
+        async with world.transactions() as unit:
+            yield unit
+
+    limits = replace(QUICK, concurrent_calls=3)
+    runner = world.a_runner(limits=limits, claims=counted)
+    runner._claimed_at = asyncio.get_running_loop().time() + 60
+    world.react(first_calls=runner)
+
+    await open_many(world, opened)
+    await eventually(lambda: not runner._calls)
+    await runner.step()
+
+    assert len(looked) == looks
+
+
 async def test_the_same_request_again_calls_once(
     world: World, runner: AttemptRunner, bank: FakeChannel
 ) -> None:
