@@ -19,7 +19,7 @@ def choose(file: Path, names: Iterable[str], *, in_use_by_us: Iterable[str]) -> 
     block that depends on the folder, so that stacks side by side start far apart even when they
     are started at the same moment.
     """
-    remembered: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    remembered = read(file)
     running = set(in_use_by_us)
     chosen: dict[str, int] = {}
     taken = set(remembered.values())
@@ -33,6 +33,12 @@ def choose(file: Path, names: Iterable[str], *, in_use_by_us: Iterable[str]) -> 
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps(chosen, indent=2) + "\n")
         fresh.replace(file)
+    return chosen
+
+
+def read(file: Path) -> dict[str, int]:
+    """What was chosen last; nothing before the first time."""
+    chosen: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
     return chosen
 
 

@@ -144,6 +144,18 @@ class Processes:
                 found.append(process)
         return found
 
+    def listening_ports(self) -> set[int]:
+        """The TCP ports that processes with this stack's mark listen on, whoever started them."""
+        found: set[int] = set()
+        for process in self.strays():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                found |= {
+                    connection.laddr.port
+                    for connection in process.net_connections(kind="tcp")
+                    if connection.status == psutil.CONN_LISTEN
+                }
+        return found
+
     def log(self, name: str) -> Path:
         """Where the output of that process goes."""
         return self.state_dir / "logs" / f"{name}.log"

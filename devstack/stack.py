@@ -190,9 +190,12 @@ class Stack:
         )
 
     def _names_of_running_ports(self) -> list[str]:
-        """A port held by our own process is not taken."""
+        """A port held by our own process is not taken, also where somebody else started it."""
         running = [name for name in self._processes.names() if self._processes.find(name)]
-        return [p for p in plan.PORT_NAMES if any(p == n or p.startswith(f"{n}-") for n in running)]
+        started = {p for p in plan.PORT_NAMES for n in running if p == n or p.startswith(f"{n}-")}
+        remembered = ports.read(self.state_dir / "ports.json")
+        held = self._processes.listening_ports() & set(remembered.values())
+        return [*started, *(name for name, port in remembered.items() if port in held)]
 
     def _is_up(self, program: Program) -> bool:
         same = self._processes.fingerprint(program.name) == program.fingerprint

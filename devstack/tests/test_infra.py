@@ -12,7 +12,7 @@ import pytest
 
 from devstack import kafka, valkey
 from devstack.plan import ROOT, SERVERS, SERVICES
-from devstack.processes import Processes, has_ended
+from devstack.processes import STACK_MARK, Processes, has_ended
 from devstack.stack import Stack
 
 INFRA = ["infra"]
@@ -132,6 +132,29 @@ def test_identity_accepts_the_other_services_and_they_accept_nobody(stack: Stack
 
     assert accepted.pop("identity") == {"billing", "payment", "notifier"}
     assert set(map(frozenset, accepted.values())) == {frozenset()}
+
+
+def test_starting_one_process_again_moves_no_port_of_what_others_started(tmp_path: Path) -> None:
+    """Such as a service that a test starts by itself, so that it can tell it to die."""
+    stack = Stack(tmp_path / "stack")
+    try:
+        stack.start("redis")
+        before = stack.plan().ports
+        listen = f"import socket; s = socket.create_server(('127.0.0.1', {before['billing-api']}))"
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{listen}; print('up', flush=True); s.accept()"],
+            env={**os.environ, STACK_MARK: str(stack.state_dir)},
+            stdout=subprocess.PIPE,
+        ) as own:
+            assert own.stdout is not None
+            own.stdout.readline()
+            stack.kill("redis")
+            stack.start("redis")
+            own.kill()
+
+        assert stack.plan().ports == before
+    finally:
+        stack.down(delete=True)
 
 
 def test_down_leaves_no_process_even_when_the_parent_died(tmp_path: Path) -> None:
