@@ -8,27 +8,19 @@ from sqlalchemy import TextClause, text
 from shared.runtime.statements import Connection
 
 # In event-id order, so that two consumers of the same name cannot deadlock.
-CLAIM = text(
-    """
+_CLAIM = """
     INSERT INTO inbox (consumer, event_id)
     SELECT :consumer, event_id
     FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
+    {where}
     ORDER BY event_id
     ON CONFLICT DO NOTHING
     RETURNING event_id
     """
-)
+CLAIM = text(_CLAIM.format(where=""))
 # One look less where nothing is held back, which is nearly always.
 CLAIM_UNLESS_BLOCKED = text(
-    """
-    INSERT INTO inbox (consumer, event_id)
-    SELECT :consumer, event_id
-    FROM unnest(CAST(:event_ids AS uuid[])) AS wanted (event_id)
-    WHERE NOT EXISTS (SELECT FROM blocked_key WHERE consumer = :consumer)
-    ORDER BY event_id
-    ON CONFLICT DO NOTHING
-    RETURNING event_id
-    """
+    _CLAIM.format(where="WHERE NOT EXISTS (SELECT FROM blocked_key WHERE consumer = :consumer)")
 )
 SEEN = text(
     """

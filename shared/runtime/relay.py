@@ -142,6 +142,8 @@ class Relay:
 
     async def _mark_acknowledged(self) -> None:
         """At once, where no reading follows."""
+        if not self._acknowledged:
+            return
         async with self._database.statements() as connection:
             await mark_sent(connection, self._acknowledged, again=False)
         self._acknowledged = []

@@ -12,6 +12,8 @@ FAILURES = re.compile(
 )
 # On a starved machine a statement may run into its own deadline; it is tried again.
 DEADLINES = re.compile(r"TimeoutError|QueryCanceled|LockNotAvailable|statement timeout")
+# Servers write what they like.
+OURS = re.compile(r"-(?:worker|api)")
 LINE_CHARS_MAX = 300
 
 
@@ -38,6 +40,5 @@ class OwnFaults:
 
 
 def _sizes(folder: Path) -> Mapping[str, int]:
-    return {log.name: log.stat().st_size for log in folder.glob("*-worker*.log")} | {
-        log.name: log.stat().st_size for log in folder.glob("*-api*.log")
-    }
+    logs = (log for log in folder.glob("*.log") if OURS.search(log.name))
+    return {log.name: log.stat().st_size for log in logs}

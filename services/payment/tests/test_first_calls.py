@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+from typing import Any
 
 import pytest
 
-from services.payment.application.ports import Reservation, Unit
+from services.payment.application.ports import Unit
 from services.payment.application.run_attempts import AttemptRunner, Limits
 from services.payment.domain.debit_window import debit_window
-from services.payment.domain.payment_attempt import Call
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import QUICK, World
 from shared.testing.eventually import eventually
@@ -30,17 +29,6 @@ class Died(Exception):
     pass
 
 
-@dataclass(frozen=True)
-class DiesAfterTheCommit:
-    """Has committed its leases, and calls nobody."""
-
-    runner: AttemptRunner
-
-    def reserve(self, count: int) -> Reservation | None:
-        reserved = self.runner.reserve(count)
-        return replace(reserved, end=lambda attempts: None) if reserved else None
-
-
 @pytest.fixture
 def runner(world: World) -> AttemptRunner:
     """The runner to which the world's reactions hand first calls."""
@@ -49,10 +37,11 @@ def runner(world: World) -> AttemptRunner:
     return runner
 
 
-async def open_many(world: World, count: int) -> list[UUID]:
-    requests = [world.a_request() for _ in range(count)]
-    await world.tell_together(requests)
-    return [request.body.payment_order_id for request in requests]
+def with_three_places(world: World, **changes: Any) -> AttemptRunner:
+    """The same with room for three calls at a time."""
+    runner = world.a_runner(limits=replace(QUICK, concurrent_calls=3), **changes)
+    world.react(first_calls=runner)
+    return runner
 
 
 async def test_an_attempt_is_called_and_recorded_without_a_claim(
@@ -62,7 +51,7 @@ async def test_an_attempt_is_called_and_recorded_without_a_claim(
     runner._claimed_at = asyncio.get_running_loop().time() + 60
     world.react(first_calls=runner)
 
-    orders = await open_many(world, 5)
+    orders = await world.open_many(5)
     await runner.step()
 
     rows = await world.rows("SELECT * FROM payment_attempt")
@@ -86,7 +75,7 @@ async def test_a_transaction_that_rolls_back_calls_nobody_and_gives_its_room_bac
         await asyncio.sleep(0)
 
     assert bank.calls == []
-    await open_many(world, BRIEF.concurrent_calls)
+    await world.open_many(BRIEF.concurrent_calls)
     await world.run(runner)
     assert bank.sends.total() == BRIEF.concurrent_calls
 
@@ -112,33 +101,14 @@ async def test_a_part_that_rolls_back_calls_nobody(
     assert bank.charged == {attempt["id"].hex: 1}
 
 
-async def test_after_a_crash_before_the_call_the_next_worker_asks_before_it_sends(
-    world: World, runner: AttemptRunner, bank: FakeChannel
-) -> None:
-    world.react(first_calls=DiesAfterTheCommit(runner))
-    order_id = await world.open()
-
-    during_the_lease = await world.runner.step()
-    await eventually(world.runner.step)
-    await world.run()
-
-    assert during_the_lease == 0
-    assert [call for call, _ in bank.calls] == [Call.QUERY, Call.START]
-    attempt = await world.attempt(order_id)
-    assert attempt["send_count"] == 2
-    assert bank.charged == {attempt["id"].hex: 1}
-    assert (await world.order(order_id))["status"] == "SETTLED"
-
-
 async def test_what_has_no_room_waits_for_the_loop_and_the_limit_holds(
     world: World, bank: FakeChannel
 ) -> None:
-    runner = world.a_runner(limits=replace(QUICK, concurrent_calls=3))
-    world.react(first_calls=runner)
+    runner = with_three_places(world)
     bank.gate = asyncio.Event()
 
-    await open_many(world, 2)
-    await open_many(world, 8)
+    await world.open_many(2)
+    await world.open_many(8)
     await runner.step()
     bank.gate.set()
     await world.run(runner)
@@ -152,14 +122,13 @@ async def test_what_has_no_room_waits_for_the_loop_and_the_limit_holds(
 async def test_who_waits_for_room_comes_before_who_is_opened_later(
     world: World, bank: FakeChannel
 ) -> None:
-    runner = world.a_runner(limits=replace(QUICK, concurrent_calls=3))
-    world.react(first_calls=runner)
+    runner = with_three_places(world)
     bank.gate = asyncio.Event()
 
-    earlier = await open_many(world, 8)
+    earlier = await world.open_many(8)
     bank.gate.set()
     await runner.step()
-    later = await open_many(world, 1)
+    later = await world.open_many(1)
 
     rows = await world.rows("SELECT order_id, send_count FROM payment_attempt")
     sent = {row["order_id"]: row["send_count"] for row in rows}
@@ -182,12 +151,10 @@ async def test_the_loop_rests_only_while_nobody_waits_for_room(
         async with world.transactions() as unit:
             yield unit
 
-    limits = replace(QUICK, concurrent_calls=3)
-    runner = world.a_runner(limits=limits, claims=counted)
+    runner = with_three_places(world, claims=counted)
     runner._claimed_at = asyncio.get_running_loop().time() + 60
-    world.react(first_calls=runner)
 
-    await open_many(world, opened)
+    await world.open_many(opened)
     await eventually(lambda: not runner._calls)
     await runner.step()
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from services.payment.application.ports import DueAttempt, Transactions, Unit
+from services.payment.application.ports import DueAttempt, Reservation, Transactions, Unit
 from services.payment.application.run_attempts import AttemptRunner, Limits
 from services.payment.domain.channel_answer import Answer, Succeeded
 from services.payment.domain.payment_attempt import Call
@@ -21,12 +21,6 @@ from shared.kernel.money import Money
 from shared.testing.eventually import eventually
 
 BRIEF = Limits(concurrent_calls=20, call_timeout_seconds=0.05, lease_seconds=0.3)
-
-
-async def open_many(world: World, count: int) -> list[UUID]:
-    requests = [world.a_request() for _ in range(count)]
-    await world.tell_together(requests)
-    return [request.body.payment_order_id for request in requests]
 
 
 async def statuses(world: World, table: str = "payment_order") -> Counter[str]:
@@ -189,11 +183,26 @@ async def claim_and_crash(world: World, *, lease_seconds: float) -> None:
     assert claimed
 
 
+@dataclass(frozen=True)
+class DiesAfterTheCommit:
+    """A runner that has its leases committed with the opening, and calls nobody."""
+
+    runner: AttemptRunner
+
+    def reserve(self, count: int) -> Reservation | None:
+        reserved = self.runner.reserve(count)
+        return replace(reserved, end=lambda attempts: None) if reserved else None
+
+
+@pytest.mark.parametrize("leased_by", ["a claim", "the opening"])
 async def test_after_a_crash_before_the_call_the_next_worker_asks_before_it_sends(
-    world: World, bank: FakeChannel
+    world: World, bank: FakeChannel, leased_by: str
 ) -> None:
+    if leased_by == "the opening":
+        world.react(first_calls=DiesAfterTheCommit(world.a_runner(limits=BRIEF)))
     order_id = await world.open()
-    await claim_and_crash(world, lease_seconds=0.3)
+    if leased_by == "a claim":
+        await claim_and_crash(world, lease_seconds=0.3)
 
     during_the_lease = await world.runner.step()
     await eventually(world.runner.step)
@@ -224,7 +233,7 @@ async def test_after_a_crash_behind_the_call_the_charge_is_found_and_not_repeate
 
 
 async def test_two_workers_never_send_an_attempt_twice(world: World, bank: FakeChannel) -> None:
-    order_ids = await open_many(world, 200)
+    order_ids = await world.open_many(200)
 
     await asyncio.gather(*(world.run(world.a_runner()) for _ in range(3)))
 
@@ -235,7 +244,7 @@ async def test_two_workers_never_send_an_attempt_twice(world: World, bank: FakeC
 
 
 async def test_what_one_worker_holds_no_other_asks_about(world: World, bank: FakeChannel) -> None:
-    await open_many(world, 5)
+    await world.open_many(5)
     bank.gate = asyncio.Event()
     holder = world.a_runner(limits=Limits(call_timeout_seconds=20.0, lease_seconds=60.0))
     await holder.step()
@@ -250,7 +259,7 @@ async def test_what_one_worker_holds_no_other_asks_about(world: World, bank: Fak
 
 
 async def test_no_more_calls_at_once_than_allowed(world: World, bank: FakeChannel) -> None:
-    await open_many(world, 50)
+    await world.open_many(50)
     bank.gate = asyncio.Event()
     runner = world.a_runner(limits=replace(QUICK, concurrent_calls=7))
     running = asyncio.create_task(world.run(runner))
@@ -323,7 +332,7 @@ class Flaky:
 async def test_an_answer_that_cannot_be_stored_holds_up_no_other(
     world: World, bank: FakeChannel
 ) -> None:
-    order_ids = await open_many(world, 5)
+    order_ids = await world.open_many(5)
     broken = (await world.attempt(order_ids[2]))["id"].hex
     # PostgreSQL stores no NUL in a text; a real adapter refuses it long before.
     bank.book[broken] = Succeeded("\x00", Money(150_920), world.clock.now())

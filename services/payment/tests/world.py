@@ -99,6 +99,12 @@ class World:
         await self.tell(request)
         return request.body.payment_order_id
 
+    async def open_many(self, count: int) -> list[UUID]:
+        """In one transaction, as one batch."""
+        requests = [self.a_request() for _ in range(count)]
+        await self.tell_together(requests)
+        return [request.body.payment_order_id for request in requests]
+
     async def run(self, runner: AttemptRunner | None = None) -> None:
         """Run what is due now, until nothing is; with a runner of the test's own only that one."""
         for each in [runner] if runner else [self.runner, self.late]:
