@@ -31,8 +31,9 @@ CONNECT_TIMEOUT_SECONDS = 5
 # Connection, rollback (serialization, deadlock), resources, operator intervention, system
 # and internal errors: the same work may succeed later (PostgreSQL appendix A).
 TRANSIENT_CLASSES = ("08", "40", "53", "57", "58", "XX")
-# Lock not available, read-only after a failover, idle-in-transaction time-out.
-TRANSIENT_STATES = ("55P03", "25006", "25P03")
+LOCK_NOT_AVAILABLE = "55P03"
+# And read-only after a failover, idle-in-transaction time-out.
+TRANSIENT_STATES = (LOCK_NOT_AVAILABLE, "25006", "25P03")
 
 
 Wrapped = TypeVar("Wrapped")

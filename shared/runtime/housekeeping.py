@@ -4,6 +4,8 @@ Topics and sent outbox rows 14 days, inbox 30 days, idempotency keys 48 hours.
 """
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import structlog
@@ -15,6 +17,7 @@ from shared.runtime.dead_letters import count_open
 from shared.runtime.messaging_tables import OUTBOX_STORAGE
 from shared.runtime.metrics import DEAD_LETTERS_OPEN, OPERATOR_ITEMS_OPEN
 from shared.runtime.statements import Connection
+from shared.runtime.unit_of_work import Unit
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +30,9 @@ PARTITIONS_AHEAD = 3
 DELETE_ROWS_MAX = 5_000
 # Making or dropping a partition locks the whole outbox: rather later than in everybody's way.
 LOCK_OUTBOX = text("SET LOCAL lock_timeout = '500ms'")
+# Two that change partitions would wait for each other: each reads one, and then wants it and the
+# outbox for itself. Any number that no other user takes for advisory locks.
+ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7264202)")
 IDLE_SECONDS = 600.0
 
 EXISTING = text(
@@ -90,7 +96,7 @@ class Housekeeping:
     async def keep_partitions(self, today: date) -> None:
         """Make the partitions of the coming days, drop those that retention has passed."""
         async with self._database.transaction() as unit:
-            names = {row.name for row in await unit.connection.execute(EXISTING)}
+            names = await self._partitions(unit.connection)
         for ahead in range(PARTITIONS_AHEAD + 1):
             day = today + timedelta(days=ahead)
             if _name(day) not in names:
@@ -103,12 +109,11 @@ class Housekeeping:
     async def _make_partition(self, day: date) -> None:
         start = datetime(day.year, day.month, day.day, tzinfo=UTC)
         end = start + timedelta(days=1)
-        async with self._database.transaction() as unit:
+        async with self._alone() as unit:
             found = await unit.connection.execute(STRAYS, {"day": start, "next": end})
             if found.one().some:
                 log.warning("outbox_partition_late", day=day.isoformat())
                 return
-            await unit.connection.execute(LOCK_OUTBOX)
             await unit.connection.execute(
                 text(
                     f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF outbox"
@@ -118,16 +123,27 @@ class Housekeeping:
             )
 
     async def _drop_if_all_sent(self, name: str) -> None:
-        async with self._database.transaction() as unit:
+        async with self._alone() as unit:
+            if name not in await self._partitions(unit.connection):
+                return
             if await self._has_waiting(unit.connection, name):
                 log.warning("outbox_partition_kept", partition=name)
                 return
-        async with self._database.transaction() as unit:
-            await unit.connection.execute(LOCK_OUTBOX)
             # Behind this lock nobody can wish anything of it again: look once more, then drop.
             await unit.connection.execute(text("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE"))
             if not await self._has_waiting(unit.connection, name):
                 await unit.connection.execute(text(f"DROP TABLE {name}"))
+
+    async def _partitions(self, connection: Connection) -> set[str]:
+        return {row.name for row in await connection.execute(EXISTING)}
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[Unit]:
+        """A transaction beside which no other one makes or drops partitions."""
+        async with self._database.transaction() as unit:
+            await unit.connection.execute(ONE_AT_A_TIME)
+            await unit.connection.execute(LOCK_OUTBOX)
+            yield unit
 
     async def _has_waiting(self, connection: Connection, name: str) -> bool:
         rows = await connection.execute(

@@ -6,6 +6,7 @@ import time
 from datetime import UTC
 from pathlib import Path
 
+import structlog
 from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -15,8 +16,10 @@ from sqlalchemy.exc import OperationalError
 
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
-from shared.runtime.database import open_database
+from shared.runtime.database import LOCK_NOT_AVAILABLE, open_database, sqlstate
 from shared.runtime.housekeeping import Housekeeping
+
+log = structlog.get_logger(__name__)
 
 # Any number that no other user of the database takes for its advisory locks.
 MIGRATION_LOCK = 7_264_201
@@ -28,15 +31,34 @@ DATABASE_POLL_SECONDS = 1.0
 
 
 async def migrate(service: str, url: str, clock: Clock) -> str:
-    """What the `migrate` command does: the newest revision, and the outbox's next partitions."""
+    """What the `migrate` command does: the newest revision, and the outbox's next partitions.
+
+    Workers may be busy with the outbox meanwhile. What they leave no room for within 60 seconds is
+    left to their own housekeeping, with a warning: until then rows go to the default partition.
+    """
     revision = await asyncio.to_thread(run_migrations, url, migrations_of(service))
     database = open_database(url, source=service, pool_size=1, clock=clock)
     try:
-        today = clock.now().astimezone(UTC).date()
-        await Housekeeping(database, clock).keep_partitions(today)
+        await _make_partitions(Housekeeping(database, clock), clock)
     finally:
         await database.close()
     return revision
+
+
+async def _make_partitions(housekeeping: Housekeeping, clock: Clock) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            await housekeeping.keep_partitions(clock.now().astimezone(UTC).date())
+        except Exception as error:
+            if sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+            if time.monotonic() > deadline:
+                log.warning("outbox_partitions_left", error=str(error))
+                return
+            await asyncio.sleep(DATABASE_POLL_SECONDS)
+        else:
+            return
 
 
 def run_migrations(url: str, script_location: Path) -> str:

@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 import httpx2
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from shared.kernel.clock import SystemClock
+from shared.runtime import migrations
 from shared.testing.databases import Databases
 from shared.testing.eventually import eventually
 from shared.testing.infrastructure import Infrastructure
@@ -118,6 +121,60 @@ async def test_older_code_leaves_a_newer_database_as_it_is(
 
     assert done.returncode == 0
     assert done.stdout.decode().endswith("billing is at revision 9999\n")
+
+
+async def test_migrate_waits_for_those_who_are_busy_with_the_outbox(
+    settings: dict[str, str], without_tables: str
+) -> None:
+    settings["SONGHE_DATABASE_URL"] = without_tables
+    _command(settings, "migrate")
+    dropped = _drop_newest_partition(without_tables)
+
+    with psycopg.connect(without_tables.replace("+asyncpg", "")) as busy:
+        busy.execute("SELECT count(*) FROM outbox")
+        migration = asyncio.create_task(asyncio.to_thread(_command, settings, "migrate"))
+        await eventually(lambda: _waits_for_a_lock(without_tables))
+        await eventually(lambda: not _waits_for_a_lock(without_tables))
+        assert not migration.done()
+
+    assert (await migration).returncode == 0
+    assert _drop_newest_partition(without_tables) == dropped
+
+
+async def test_migrate_leaves_partitions_to_the_workers_if_it_never_finds_room(
+    settings: dict[str, str], without_tables: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings["SONGHE_DATABASE_URL"] = without_tables
+    _command(settings, "migrate")
+    _drop_newest_partition(without_tables)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SECONDS", 0)
+
+    with psycopg.connect(without_tables.replace("+asyncpg", "")) as busy, capture_logs() as told:
+        busy.execute("SELECT count(*) FROM outbox")
+        revision = await migrations.migrate("billing", without_tables, SystemClock())
+
+    assert revision == migrations.head_revision(migrations.migrations_of("billing"))
+    assert [line["event"] for line in told] == ["outbox_partitions_left"]
+
+
+def _drop_newest_partition(url: str) -> str:
+    with psycopg.connect(url.replace("+asyncpg", "")) as connection:
+        row = connection.execute(
+            "SELECT max(relname) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = CAST('outbox' AS regclass) AND relname <> 'outbox_rest'"
+        ).fetchone()
+        assert row is not None
+        connection.execute(f"DROP TABLE {row[0]}")
+        return str(row[0])
+
+
+def _waits_for_a_lock(url: str) -> bool:
+    with psycopg.connect(url.replace("+asyncpg", "")) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchone()
+    return row is not None and row[0] > 0
 
 
 async def test_a_database_that_does_not_answer_is_waited_for(

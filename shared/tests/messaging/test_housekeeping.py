@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from shared.kernel.clock import FixedClock
 from shared.runtime import housekeeping
-from shared.runtime.database import Database
+from shared.runtime.database import Database, open_database
 from shared.runtime.housekeeping import Housekeeping
 from shared.runtime.metrics import REGISTRY
 from shared.runtime.unit_of_work import Item
@@ -117,6 +118,25 @@ async def test_old_rows_without_a_partition_are_deleted_unless_they_wait(
 
     left = await rows(database, "SELECT id FROM outbox_rest ORDER BY id")
     assert [row.id for row in left] == [2, 3, 4]
+
+
+async def test_processes_that_change_partitions_at_the_same_time_do_not_hinder_each_other(
+    ledger_url: str,
+) -> None:
+    clock = at_noon()
+    async with AsyncExitStack() as stack:
+        databases = [
+            open_database(ledger_url, source=f"ledger-{number}", pool_size=1) for number in range(4)
+        ]
+        for database in databases:
+            stack.push_async_callback(database.close)
+        for _ in range(10):
+            await asyncio.gather(*(Housekeeping(it, clock).step() for it in databases))
+            clock.advance(timedelta(days=housekeeping.PARTITIONS_AHEAD + 1))
+
+        names = await partitions(databases[0])
+    days_kept = housekeeping.OUTBOX_RETENTION.days + 1 + housekeeping.PARTITIONS_AHEAD
+    assert len(names) == 1 + days_kept
 
 
 async def test_a_partition_is_not_dropped_in_the_way_of_others(
