@@ -36,8 +36,6 @@ SETTINGS = {
     "password_encryption": "scram-sha-256",  # pragma: allowlist secret
     # A transaction here takes milliseconds; one left open would hold locks and stop vacuum
     "idle_in_transaction_session_timeout": "60s",
-    "shared_buffers": "64MB",
-    "max_wal_size": "512MB",
     "io_workers": "1",
     "jit": "off",
     "timezone": "UTC",

@@ -3,7 +3,7 @@
 The functions here are frozen once released: a change is a new function and a new migration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -130,8 +130,9 @@ ALTER TABLE outbox_rest SET (autovacuum_vacuum_scale_factor = 0.02)
 """
 
 
-# Half of an outbox row's life is an update, and the index of unsent rows is read all the time.
-OUTBOX_STORAGE = "autovacuum_vacuum_scale_factor = 0.02"
+# Half of an outbox row's life is an update, and the index of unsent rows is read all the time; how
+# its values are spread decides no plan.
+OUTBOX_STORAGE = "autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.5"
 
 
 def make_room(op: Operations, fill_factors: Mapping[str, int]) -> None:
@@ -145,6 +146,29 @@ def make_room(op: Operations, fill_factors: Mapping[str, int]) -> None:
         op.execute(
             f"ALTER TABLE {table} SET (fillfactor = {percent},"
             " autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)"
+        )
+
+
+# Times 300 rows: a look at 3,000 costs a tenth of one at 30,000, PostgreSQL's default.
+STATISTICS_TARGET = 10
+
+
+def take_small_samples(op: Operations, tables: Sequence[str]) -> None:
+    """Let automatic ANALYZE look at fewer rows of `tables`; changes no row and locks out nobody.
+
+    Tables that are written all the time are analysed once a minute while they are young. Every
+    statement here finds its rows by an index, for which a rough picture is enough.
+    """
+    for table in tables:
+        op.execute(
+            f"""
+            DO $$ DECLARE column_name name; BEGIN
+                FOR column_name IN SELECT attname FROM pg_attribute
+                    WHERE attrelid = CAST('{table}' AS regclass) AND attnum > 0 AND NOT attisdropped
+                LOOP EXECUTE format('ALTER TABLE {table} ALTER COLUMN %I SET STATISTICS '
+                    '{STATISTICS_TARGET}', column_name); END LOOP;
+            END $$
+            """
         )
 
 
