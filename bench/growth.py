@@ -44,18 +44,22 @@ class GrowthResult(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[GrowthStep]
 
 
-def run_growth(core: CoreStack, rate: float, rows: tuple[int, ...]) -> list[GrowthStep]:
+def run_growth(
+    core: CoreStack, rate: float, rows: tuple[int, ...], report: Report
+) -> list[GrowthStep]:
     """One step per size of history, in ascending order."""
     core.up_servers()
     steps: list[GrowthStep] = []
     filled = 0
     for size in rows:
+        report.step("history", f"fills up to {size:,} orders of the past")
         fill(core.databases, filled + 1, size)
         filled = size
         for name in WORKERS:
             core.start(name)
         with _idle_transactions(core):
             step = run_step(core, rate, WINDOW, drain_seconds=DRAIN_SECONDS)
+        report.step(f"{size:,}", f"settled {step.settled_rate:,.0f}/s of {rate:,.0f}/s")
         for name in WORKERS:
             core.stop(name)
         steps.append(GrowthStep(size, step))
@@ -113,9 +117,10 @@ def main() -> int:
     options = parser.parse_args()
     stop_like_ctrl_c()
     began_at = now()
-    core = CoreStack(default_folder("growth"), report=Report())
+    report = Report()
+    core = CoreStack(default_folder("growth"), report=report)
     try:
-        steps = run_growth(core, options.rate, tuple(options.rows))
+        steps = run_growth(core, options.rate, tuple(options.rows), report)
     finally:
         core.down(delete=True)
     result = GrowthResult(
