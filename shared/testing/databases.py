@@ -70,3 +70,18 @@ class Databases:
     def _url_of(self, name: str) -> str:
         url = self._url.set(drivername=DRIVER, database=name)
         return url.render_as_string(hide_password=False)
+
+
+def plain(url: str) -> str:
+    """The URL without SQLAlchemy's driver name, as psycopg takes it."""
+    return url.replace(f"{DRIVER}://", "postgresql://")
+
+
+def waits_for_lock(url: str) -> bool:
+    """Whether somebody in this database waits for a lock now; blocking."""
+    with psycopg.connect(plain(url)) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchone()
+    return found is not None and found[0] > 0

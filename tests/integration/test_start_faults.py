@@ -20,7 +20,8 @@ from structlog.testing import capture_logs
 
 from shared.kernel.clock import SystemClock
 from shared.runtime import migrations
-from shared.testing.databases import Databases
+from shared.runtime.housekeeping import PARTITIONS_AHEAD
+from shared.testing.databases import Databases, plain, waits_for_lock
 from shared.testing.eventually import eventually
 from shared.testing.infrastructure import Infrastructure
 
@@ -123,58 +124,55 @@ async def test_older_code_leaves_a_newer_database_as_it_is(
     assert done.stdout.decode().endswith("billing is at revision 9999\n")
 
 
-async def test_migrate_waits_for_those_who_are_busy_with_the_outbox(
-    settings: dict[str, str], without_tables: str
-) -> None:
-    settings["SONGHE_DATABASE_URL"] = without_tables
-    _command(settings, "migrate")
-    dropped = _drop_newest_partition(without_tables)
+@pytest.fixture
+def without_partitions(databases: Databases) -> Iterator[str]:
+    url = databases.create("billing")
+    yield url
+    databases.drop(url)
 
-    with psycopg.connect(without_tables.replace("+asyncpg", "")) as busy:
+
+@contextmanager
+def _busy_with_the_outbox(url: str) -> Iterator[None]:
+    with psycopg.connect(plain(url)) as busy:
         busy.execute("SELECT count(*) FROM outbox")
+        yield
+
+
+async def test_migrate_waits_for_those_who_are_busy_with_the_outbox(
+    settings: dict[str, str], without_partitions: str
+) -> None:
+    settings["SONGHE_DATABASE_URL"] = without_partitions
+
+    with _busy_with_the_outbox(without_partitions):
         migration = asyncio.create_task(asyncio.to_thread(_command, settings, "migrate"))
-        await eventually(lambda: _waits_for_a_lock(without_tables))
-        await eventually(lambda: not _waits_for_a_lock(without_tables))
+        await eventually(lambda: waits_for_lock(without_partitions))
+        await eventually(lambda: not waits_for_lock(without_partitions))
         assert not migration.done()
 
     assert (await migration).returncode == 0
-    assert _drop_newest_partition(without_tables) == dropped
+    assert _partition_count(without_partitions) == 1 + 1 + PARTITIONS_AHEAD
 
 
 async def test_migrate_leaves_partitions_to_the_workers_if_it_never_finds_room(
-    settings: dict[str, str], without_tables: str, monkeypatch: pytest.MonkeyPatch
+    without_partitions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings["SONGHE_DATABASE_URL"] = without_tables
-    _command(settings, "migrate")
-    _drop_newest_partition(without_tables)
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SECONDS", 0)
 
-    with psycopg.connect(without_tables.replace("+asyncpg", "")) as busy, capture_logs() as told:
-        busy.execute("SELECT count(*) FROM outbox")
-        revision = await migrations.migrate("billing", without_tables, SystemClock())
+    with _busy_with_the_outbox(without_partitions), capture_logs() as told:
+        revision = await migrations.migrate("billing", without_partitions, SystemClock())
 
     assert revision == migrations.head_revision(migrations.migrations_of("billing"))
     assert [line["event"] for line in told] == ["outbox_partitions_left"]
 
 
-def _drop_newest_partition(url: str) -> str:
-    with psycopg.connect(url.replace("+asyncpg", "")) as connection:
+def _partition_count(url: str) -> int:
+    """The default one too."""
+    with psycopg.connect(plain(url)) as connection:
         row = connection.execute(
-            "SELECT max(relname) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-            " WHERE inhparent = CAST('outbox' AS regclass) AND relname <> 'outbox_rest'"
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = CAST('outbox' AS regclass)"
         ).fetchone()
-        assert row is not None
-        connection.execute(f"DROP TABLE {row[0]}")
-        return str(row[0])
-
-
-def _waits_for_a_lock(url: str) -> bool:
-    with psycopg.connect(url.replace("+asyncpg", "")) as connection:
-        row = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND database ="
-            " (SELECT oid FROM pg_database WHERE datname = current_database())"
-        ).fetchone()
-    return row is not None and row[0] > 0
+    assert row is not None
+    return int(row[0])
 
 
 async def test_a_database_that_does_not_answer_is_waited_for(
@@ -266,8 +264,7 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
 
 def _set_revision(url: str, revision: str) -> str:
     """Returns the revision before."""
-    plain = url.replace("+asyncpg", "")
-    with psycopg.connect(plain) as connection:
+    with psycopg.connect(plain(url)) as connection:
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         connection.execute("UPDATE alembic_version SET version_num = %s", (revision,))
     assert row is not None

@@ -17,6 +17,7 @@ from shared.runtime.database import Database
 from shared.runtime.messaging_tables import create_messaging_tables
 from shared.runtime.unit_of_work import Unit
 from shared.testing.builders import envelope, money_accepted
+from shared.testing.databases import plain
 
 TABLES = """
 CREATE TABLE aggregate (id uuid PRIMARY KEY, version integer NOT NULL);
@@ -41,11 +42,6 @@ def create_tables(url: str) -> None:
     with psycopg.connect(plain(url)) as connection:
         for statement in [*statements.all, *TABLES.split(";")]:
             connection.execute(statement.encode())
-
-
-def plain(url: str) -> str:
-    """The URL without SQLAlchemy's driver name."""
-    return url.replace("postgresql+asyncpg://", "postgresql://")
 
 
 def outbox_row(topic: str, aggregate: UUID, version: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from shared.runtime.database import Database, open_database
 from shared.runtime.lease import Lease
 from shared.runtime.outbox import Range, mark_sent, read_resend, resend
 from shared.runtime.relay import Relay
+from shared.testing.databases import plain
 from shared.testing.eventually import eventually
 from shared.testing.infrastructure import Infrastructure
 from shared.tests.messaging.ledger import (
@@ -32,7 +33,6 @@ from shared.tests.messaging.ledger import (
     first_occurrences,
     move_on,
     outbox_row,
-    plain,
     read_partitions,
     read_records,
     read_sequences,
