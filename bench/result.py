@@ -63,7 +63,7 @@ def this_machine() -> Machine:
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         system=platform.platform(),
-        python=platform.python_version(),
+        python=f"{platform.python_version()} ({platform.python_compiler()})",
     )
 
 

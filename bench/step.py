@@ -22,6 +22,7 @@ from bench import cpu
 from bench.core_stack import CoreStack
 from bench.drain import wait_until_drained
 from bench.generator import History, read_history
+from bench.yardstick import core_speed
 from devstack.plan import ROOT
 
 PAID = """
@@ -58,7 +59,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one rate gave; latencies are of the orders that arrived in the steady window.
 
     `settled_rate` is how many orders per second became complete inside the window;
-    `stolen_share` is what the host took of the cores meanwhile.
+    `stolen_share` is what the host took of the cores meanwhile; `core_speed` is how fast one of
+    them ran Python just before, in million steps per second.
     """
 
     offered_rate: float
@@ -71,6 +73,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     generator_late_ms: float
     drain_seconds: float
     stolen_share: float = 0.0
+    core_speed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def run_step(core: CoreStack, rate: float, window: Window, *, drain_seconds: flo
     with generating(core, rate, window, file) as generator:
         # The assessments are history by now; they must not be part of the load.
         wait_until_drained(core.databases, core.kafka, within_seconds=drain_seconds)
+        speed = core_speed()
         before, theft = cpu.cpu_seconds(core), cpu.Theft()
         assessing = cpu.of_process(generator.pid)
         generator.start()
@@ -100,7 +104,7 @@ def run_step(core: CoreStack, rate: float, window: Window, *, drain_seconds: flo
     history = read_history(file)
     used["generator"] = history.cpu_seconds - assessing
     measured = _measure(core, rate, window, history, used, drained)
-    return replace(measured, stolen_share=stolen)
+    return replace(measured, stolen_share=stolen, core_speed=speed)
 
 
 def _measure(

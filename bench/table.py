@@ -59,15 +59,16 @@ def _goals(result: Result) -> str:
 def _steps(result: Result) -> str:
     lines = [
         "| offered/s | settled/s | p50 ms | p95 ms | p99 ms | max ms | relay p99 ms | stolen"
-        " | verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
+        " | core, M steps/s | verdict |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for step in result.steps:
         latency = step.latency_ms
         lines.append(
             f"| {step.offered_rate:,.0f} | {step.settled_rate:,.0f} | {latency.p50:,.0f}"
             f" | {latency.p95:,.0f} | {latency.p99:,.0f} | {latency.max:,.0f}"
-            f" | {step.relay_ms.p99:,.0f} | {step.stolen_share:.0%} | {_verdict(step)} |"
+            f" | {step.relay_ms.p99:,.0f} | {step.stolen_share:.0%} | {step.core_speed:.1f}"
+            f" | {_verdict(step)} |"
         )
     return "\n".join(lines)
 

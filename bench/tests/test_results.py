@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from bench.peers.run_naive import NaiveResult
 from bench.picture import latency_picture
@@ -12,6 +13,7 @@ from bench.result import Machine, Result
 from bench.step import Latency, StepResult, Void, latency_ms
 from bench.sweep import sweep
 from bench.table import table
+from bench.yardstick import core_speed
 
 
 def step(rate: float, p99_ms: float) -> StepResult:
@@ -86,6 +88,15 @@ def test_table_tells_ratios_and_whether_the_run_counts() -> None:
     assert "| ÷ pgbench | 0.50 | 0.3 | 0.6 |" in told
     assert "| ÷ naive | 10.0 | 8 | 20 |" in told
     assert "VOID: an order is lost" in told
+
+
+def test_each_rate_stands_beside_how_fast_a_core_was() -> None:
+    measured = replace(step(1000, 500), core_speed=round(core_speed(), 1))
+
+    told = table(result(steps=[measured]))
+
+    assert measured.core_speed > 0
+    assert f"| 0% | {measured.core_speed:.1f} | p99 < 1 s |" in told
 
 
 def result(**fields: object) -> Result:
