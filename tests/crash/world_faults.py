@@ -87,7 +87,7 @@ WORLD_SCENARIOS = [
         what="channel and SMS gateway are gone for 60 s",
         mode=Mode.WIRE,
         rate=20.0,
-        seconds=90.0,
+        seconds=130.0,
         fault=black_out,
         deadline_seconds=BLACK_OUT_DEADLINE_SECONDS,
     ),
