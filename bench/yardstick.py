@@ -1,8 +1,9 @@
 """How fast one core runs Python just now: what no share of stolen time tells.
 
-The host of a virtual machine may clock its cores down, or let two guests share one, and the guest
-sees only that everything takes longer. Beside each rate this number says how much of a difference
-between two runs is the machine's, or that of another build of Python.
+The host of a virtual machine may clock its cores down, or sell two threads of one core as two
+cores, each of which is slow while the other is busy; the guest sees only that everything takes
+longer. Beside each rate this number says how much of a difference between two runs is the
+machine's, or that of another build of Python.
 """
 
 import time
