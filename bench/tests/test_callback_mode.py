@@ -29,6 +29,7 @@ from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
 from shared.runtime.database import open_database
 from shared.runtime.http_server import serve
+from shared.testing.databases import plain
 from shared.testing.eventually import eventually
 
 NOWHERE = "http://127.0.0.1:9"
@@ -91,7 +92,7 @@ def settings_of(database_url: str, keys: Path) -> ApiSettings:
 async def test_each_callback_settles_its_order_and_a_planted_loss_makes_the_run_void(
     database_url: str, keys: Path, api_url: str
 ) -> None:
-    plain_url = database_url.replace("+asyncpg", "")
+    plain_url = plain(database_url)
     letters = Letters(keys / "sandbox", host="payment.test")
     opened, requests = await prepare(plain_url, letters, COUNT)
 
@@ -118,7 +119,7 @@ async def test_each_callback_settles_its_order_and_a_planted_loss_makes_the_run_
 async def test_a_callback_that_is_not_believed_makes_the_run_void(
     database_url: str, keys: Path, api_url: str
 ) -> None:
-    plain_url = database_url.replace("+asyncpg", "")
+    plain_url = plain(database_url)
     letters = Letters(keys / "sandbox", host="payment.test")
     opened, requests = await prepare(plain_url, letters, 2)
     forged = [request.replace(b"TRADE_SUCCESS", b"TRADE_CLOSED!") for request in requests]

@@ -11,6 +11,7 @@ from bench.callback.sender import Sent
 from bench.starts import measured, require_begun
 from bench.step import Void, Window
 from shared.runtime.database import open_database
+from shared.testing.databases import plain
 
 TOLD = b'{"next_action":{"type":"qr_code","content":"https://qr.example.org"}}'
 
@@ -53,7 +54,7 @@ async def test_an_attempt_too_few_or_not_awaiting_its_payer_makes_the_run_void(
     url = service_database("payment")
     database = open_database(url, source="payment", pool_size=1)
     opened = await open_attempts(database, 5, now=datetime.now(UTC))
-    plain_url = url.replace("+asyncpg", "")
+    plain_url = plain(url)
 
     require_begun(plain_url, 5)
     with pytest.raises(Void, match=r"\(5, 5, 5\) instead of 6"):

@@ -5,18 +5,17 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from shared.testing.databases import Databases
+from shared.testing.databases import Databases, plain
 from shared.testing.state_hash import state_hash
 
 
 @pytest.fixture
 def database(databases: Databases) -> Iterator[str]:
     url = databases.create()
-    plain = url.replace("+asyncpg", "")
-    with psycopg.connect(plain) as connection:
+    with psycopg.connect(plain(url)) as connection:
         connection.execute("CREATE TABLE attempt (id int, status text, due_at timestamptz)")
         connection.execute("INSERT INTO attempt VALUES (1, 'CLOSED', now()), (2, 'CLOSED', now())")
-    yield plain
+    yield plain(url)
     databases.drop(url)
 
 

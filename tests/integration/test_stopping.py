@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from uuid import UUID
 
 import httpx2
@@ -52,12 +53,12 @@ class Walkers:
                 self.failures.append(f"{phase} to {self.phase}: {error!r}")
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def without_logins(self) -> None:
-        """From here on the people of the reserve walk; returns when the last login is over."""
+    @asynccontextmanager
+    async def without_logins(self) -> AsyncIterator[None]:
+        """Inside, the people of the reserve walk; it begins when the last login is over."""
         for _ in range(WALKERS):
             await self._may_log_in.acquire()
-
-    def with_logins(self) -> None:
+        yield
         for _ in range(WALKERS):
             self._may_log_in.release()
 
@@ -100,12 +101,9 @@ async def test_sigterm_to_every_process_under_load_fails_no_request_and_loses_no
         codes: dict[str, int] = {}
 
         for group in GROUPS:
-            if "sandbox" in group:
-                await walkers.without_logins()
-            walkers.phase = " and ".join(group)
-            codes |= await asyncio.to_thread(processes.restart, group)
-            if "sandbox" in group:
-                walkers.with_logins()
+            async with walkers.without_logins() if "sandbox" in group else nullcontext():
+                walkers.phase = " and ".join(group)
+                codes |= await asyncio.to_thread(processes.restart, group)
             await _until_some_walked(walkers)
         for task in walking:
             task.cancel()
