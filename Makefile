@@ -61,21 +61,21 @@ crash-quick: setup ## every crash point once, in a few minutes
 	@$(RUN) -m tests.crash --quick
 
 mutations: setup ## break the product by name and see who notices (MUTATION=x: one)
-	@$(RUN) -m tests.crash.run_mutations $(MUTATION)
+	@$(RUN) -m tests.crash.mutations $(MUTATION)
 
 check: setup ## style, types, import rules, generated files, secrets
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(RUN) -m tests.generate --check
+	$(RUN) -m documents --check
 	git ls-files -z | xargs -0 $(VENV)/bin/detect-secrets-hook --baseline .secrets.baseline
 
 fmt: setup ## put every file into shape
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
 docs: setup ## write the generated documents anew
-	@$(RUN) -m tests.generate
+	@$(RUN) -m documents
 
 # The locks hold what an existing lock holds, unless pyproject.toml asks for something else.
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -87,7 +87,7 @@ lock: ## write all locks anew after a change in pyproject.toml (needs uv)
 	  $(UV_COMPILE) --group pyproject.toml:$$image -c requirements.lock -o deploy/locks/$$image.lock || exit; done
 
 keys: setup ## make development keys for containers, once
-	@$(RUN) -m devstack.container_keys
+	@$(RUN) -m deploy.keys.containers
 
 compose-up: keys ## build the images and start everything in containers
 	@docker compose up --build --wait
@@ -102,7 +102,7 @@ compose-down: ## stop the containers; their data stay
 	@docker compose --profile observability --profile dashboards down
 
 cluster-keys: setup ## make the Secrets of the dev overlay in the current kubeconfig's cluster
-	@$(RUN) -m devstack.cluster_keys
+	@$(RUN) -m deploy.keys.cluster
 
 cluster-smoke: setup ## apply the dev overlay to that cluster and prove what it promises
 	@$(RUN) -m deploy.cluster_smoke
@@ -117,7 +117,7 @@ fuzz: setup ## verify a million mutated callbacks of both cashier channels; none
 # `make test` goes through the same few orders of events each time; this one draws its own.
 properties: setup ## thousands of orders of payments, faults and closing, drawn anew (half an hour)
 	@SONGHE_TEST_LONG=1 SONGHE_BILL_RUNS=2000 SONGHE_MACHINE_RUNS=2000 SONGHE_TEST_DOUBLE_PAYS=200 $(RUN) -m pytest -q \
-	  services/payment/tests/test_attempt_machine.py services/payment/tests/test_bill_machine.py services/payment/tests/test_pay_and_close_raced.py \
+	  services/payment/tests/orders/test_attempt_machine.py services/payment/tests/orders/test_bill_machine.py services/payment/tests/orders/test_pay_and_close_raced.py \
 	  tests/integration/test_double_pay.py
 
 rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)

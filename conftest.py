@@ -7,17 +7,12 @@ import hypothesis
 import pytest
 from redis.asyncio import Redis
 
-from shared.testing.databases import Databases
-from shared.testing.images import images
-from shared.testing.infrastructure import (
-    Decision,
-    Infrastructure,
-    InfrastructureError,
-    decide,
-    running_infrastructure,
-)
-from shared.testing.kafka_topics import KafkaTopics
-from shared.testing.redis_database import flush, leased_redis_database
+from testing.databases import Databases
+from testing.images import images
+from testing.infrastructure import Decision, decide, running_infrastructure
+from testing.kafka_topics import KafkaTopics
+from testing.redis_database import flush, leased_redis_database
+from testing.servers import Infrastructure, InfrastructureError
 
 # How long an example takes depends on who else uses this machine, and says nothing.
 hypothesis.settings.register_profile(

@@ -12,14 +12,6 @@ from bench import pgbench, starts
 from bench.callback import mode as callback
 from bench.callback.result import CallbackResult
 from bench.callback.result import table as callback_table
-from bench.core_process import PROFILE_DIR
-from bench.core_stack import (
-    SERVICES,
-    WORKERS,
-    CoreStack,
-    default_folder,
-    stop_like_ctrl_c,
-)
 from bench.drain import NotDrained
 from bench.judge import judge
 from bench.peers.run_naive import naive_steps
@@ -33,7 +25,6 @@ from bench.result import (
     this_machine,
     write_results,
 )
-from bench.sampler import profile_table
 from bench.starts import StartsResult
 from bench.starts import table as starts_table
 from bench.step import StepResult, Void, Window, run_step
@@ -43,6 +34,15 @@ from bench.validity import require_durable
 from devstack.plan import ROOT
 from devstack.problems import DevstackError
 from devstack.report import Report
+from testing.stacks.core_process import PROFILE_DIR
+from testing.stacks.core_stack import (
+    SERVICES,
+    WORKERS,
+    CoreStack,
+    default_folder,
+    stop_like_ctrl_c,
+)
+from testing.stacks.sampler import profile_table
 
 # A rate far above the limit leaves a long queue; it is no fault.
 DRAIN_SECONDS = 300.0

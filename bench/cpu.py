@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from bench.core_stack import CoreStack
+from testing.stacks.core_stack import CoreStack
 
 SERVERS = ("postgres", "kafka")
 

@@ -9,7 +9,7 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
 from shared.kernel.events import CONTRIBUTIONS_TOPIC, ORDERS_TOPIC
-from shared.runtime.topics import DECLARED
+from shared.runtime.messaging.topics import DECLARED
 
 CONSUMERS = {
     "billing": (ORDERS_TOPIC,),

@@ -16,12 +16,12 @@ import msgspec
 import psycopg
 from sqlalchemy.engine import make_url
 
-from bench.core_stack import WORKERS, CoreStack, default_folder, stop_like_ctrl_c
 from bench.history import fill
 from bench.result import Machine, now, this_commit, this_machine, write_results
 from bench.step import StepResult, Window, run_step
 from devstack.plan import ROOT
 from devstack.report import Report
+from testing.stacks.core_stack import WORKERS, CoreStack, default_folder, stop_like_ctrl_c
 
 ROWS = (10_000, 100_000, 1_000_000)
 WINDOW = Window(5, 20)

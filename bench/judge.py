@@ -4,12 +4,12 @@ from uuid import UUID
 
 import psycopg
 
-from bench.book import Book
-from bench.core_stack import CoreStack
 from bench.step import Void
 from bench.validity import require_exact
 from devstack.report import Report
-from shared.testing.checker import Books, Charge, History, check, read_world
+from testing.checker import Books, Charge, History, check, read_world
+from testing.stacks.book import Book
+from testing.stacks.core_stack import CoreStack
 
 ORDERS = "SELECT payment_order_id, contribution_id FROM payment_request"
 TOLD_MAX = 10

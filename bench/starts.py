@@ -20,15 +20,15 @@ from bench import cpu
 from bench.callback.mode import start_api
 from bench.callback.prefill import open_orders
 from bench.callback.sender import OpenLoop, Sent
-from bench.core_stack import CoreStack
 from bench.result import Machine, now, this_commit, this_machine
 from bench.step import Latency, Void, Window, latency_ms
 from bench.validity import require_durable
 from devstack.report import Report
 from services.payment.domain.payment_order import PaymentOrder
 from shared.kernel.ids import new_id
-from shared.runtime.access_token import SigningKeys, sign_access_token
-from shared.runtime.database import open_database
+from shared.runtime.database.database import open_database
+from shared.runtime.keys.access_token import SigningKeys, sign_access_token
+from testing.stacks.core_stack import CoreStack
 
 CHANNEL_DELAY_MS = 80
 P99_GOAL_MS = 300.0

@@ -19,11 +19,11 @@ import psycopg
 from msgspec.structs import replace
 
 from bench import cpu
-from bench.core_stack import CoreStack
 from bench.drain import wait_until_drained
-from bench.generator import History, read_history
 from bench.yardstick import core_speed
 from devstack.plan import ROOT
+from testing.stacks.core_stack import CoreStack
+from testing.stacks.generator import History, read_history
 
 PAID = """
     SELECT request.payment_order_id, pg_xact_commit_timestamp(contribution.xmin)
@@ -207,7 +207,7 @@ class Generating:
 @contextmanager
 def generating(core: CoreStack, rate: float, window: Window, history: Path) -> Iterator[Generating]:
     """Assess contributions and wait for `start`; the history is written at the end."""
-    command = [sys.executable, "-m", "bench.generator", "--wait"]
+    command = [sys.executable, "-m", "testing.stacks.generator", "--wait"]
     command += ["--database-url", core.databases["billing"], "--history", str(history)]
     command += ["--rate", str(rate), "--seconds", str(window.seconds)]
     with subprocess.Popen(

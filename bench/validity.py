@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import psycopg
 
-from bench.book import Book
-from bench.core_stack import CoreStack
 from bench.drain import end_offsets, look
 from bench.step import Void
 from shared.kernel.events import CONTRIBUTIONS_TOPIC, ORDERS_TOPIC
-from shared.runtime import sender
+from shared.runtime.messaging import sender
+from testing.stacks.book import Book
+from testing.stacks.core_stack import CoreStack
 
 DURABLE = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
 

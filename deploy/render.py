@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from devstack.kubectl import MANIFESTS, KubectlFailed, kubectl, program
+from deploy.kubectl import MANIFESTS, KubectlFailed, kubectl, program
 from devstack.plan import ROOT
-from shared.runtime.settings import exit_with_sentence
+from shared.runtime.process.settings import exit_with_sentence
 
 FOLDER = ROOT / ".songhe" / "rendered"
 # What is put together here and nowhere else: overlay → further components.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from devstack import jars, kafka, keys, postgres, valkey
+from devstack import jars, kafka, postgres, valkey
 from devstack.externals import Externals
+from devstack.keys import development as keys
 from devstack.problems import SettingError
 from devstack.processes import Program
 
@@ -161,7 +162,7 @@ class Plan:
 
     def _python_program(self, name: str) -> Program:
         owner, _, process = name.partition("-")
-        module = {"sandbox": "sandbox", "entry": "devstack.entry"}.get(owner, f"services.{owner}")
+        module = owner if owner in ("sandbox", "entry") else f"services.{owner}"
         probe = self.metrics.get(name) or self.urls[name]
         return Program(
             name=name,

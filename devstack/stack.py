@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 
 from devstack import externals as external_servers
-from devstack import jars, kafka, keys, plan, ports, postgres
+from devstack import jars, kafka, plan, ports, postgres
 from devstack.externals import Externals
+from devstack.keys import development as keys
 from devstack.plan import NAMES, ROOT, SERVERS, SERVICES, STAGES, Plan
 from devstack.problems import DevstackError
 from devstack.processes import Processes, Program, end_all

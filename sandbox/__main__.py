@@ -13,7 +13,7 @@ import uvicorn
 from sandbox.app import build_app
 from sandbox.book import Book, open_book
 from sandbox.channels import CashierChannels
-from sandbox.faults import Faults
+from sandbox.faults.faults import Faults
 from sandbox.rsa import KeysUnreadable, read_alipay_keys, read_wechatpay_keys
 from sandbox.settings import SandboxSettings, SettingsRefused, load_settings
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Response
 from sandbox.bank import Bank, bank_routes
 from sandbox.book import Book
 from sandbox.channels import CashierChannels
-from sandbox.faults import Faults, fault_routes
+from sandbox.faults.faults import Faults, fault_routes
 from sandbox.problems import BodyLimit, Problem, render_problems
 from sandbox.settings import SandboxSettings
 from sandbox.sms import SmsGateway, sms_routes

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictInt
 
 from sandbox.book import Book
-from sandbox.fault_kinds import Call
-from sandbox.faults import Faults
-from sandbox.hostile import distorted
+from sandbox.faults.faults import Faults
+from sandbox.faults.hostile import distorted
+from sandbox.faults.kinds import Call
 from sandbox.problems import ATTEMPT_PATTERN, AttemptId, Cursor, Limit, Strict
 from shared.kernel.clock import to_rfc3339
 from shared.kernel.errors import Refused

@@ -14,11 +14,11 @@ from sandbox.alipay.gateway import AlipayGateway, gateway_routes
 from sandbox.alipay.notices import AlipayNotices
 from sandbox.alipay.requests import Merchant as AlipayMerchant
 from sandbox.book import Book
-from sandbox.cashier import cashier_routes
+from sandbox.cashier.api import cashier_routes
+from sandbox.cashier.payers import Payers
 from sandbox.clients import alipay_client_routes, wechatpay_client_routes
-from sandbox.faults import Faults
+from sandbox.faults.faults import Faults
 from sandbox.notifications import ANSWER_SECONDS, Notifications, post
-from sandbox.payers import Payers
 from sandbox.problems import Strict
 from sandbox.rsa import AlipayKeys, WechatPayKeys
 from sandbox.settings import SandboxSettings

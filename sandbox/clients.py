@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sandbox import rsa
 from sandbox.alipay.gateway import AlipayGateway
 from sandbox.alipay.requests import Rejected
-from sandbox.cashier_page import error_page
+from sandbox.cashier.page import error_page
 from sandbox.rsa import WechatPayKeys
 from sandbox.wechatpay.api import WechatPayApi
 from sandbox.wechatpay.orders import Merchant

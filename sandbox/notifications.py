@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 import httpx2
 
 from sandbox.book import Book
-from sandbox.fault_kinds import Kind
-from sandbox.faults import Faults
+from sandbox.faults.faults import Faults
+from sandbox.faults.kinds import Kind
 from sandbox.trades import Channel, Trade, Trades
 from shared.kernel.clock import to_rfc3339
 

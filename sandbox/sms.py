@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, StrictInt
 
 from sandbox.book import Book
-from sandbox.faults import Faults
+from sandbox.faults.faults import Faults
 from sandbox.problems import REFERENCE_PATTERN, Cursor, Limit, Reference, Strict
 from shared.kernel.clock import to_rfc3339
 from shared.kernel.errors import Refused

@@ -8,23 +8,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("shared", "services", "sandbox", "devstack", "bench", "tests")
+PACKAGES = (
+    *("shared", "services", "sandbox", "entry", "devstack"),
+    *("deploy", "testing", "documents", "bench", "tests"),
+)
 DEADLINE_SECONDS = 60
 
 PLANTED = [
     ("shared/kernel", "import sqlalchemy", "The kernel imports"),
     ("shared/kernel", "from shared.runtime import database", "The kernel imports"),
-    ("shared/runtime", "from services.billing import domain", "The runtime knows no service"),
-    ("shared/runtime", "import devstack.stack", "The runtime knows no service"),
+    ("shared/runtime", "from services.billing import domain", "Shared is the ground"),
+    ("shared/runtime", "import devstack.stack", "Shared is the ground"),
     ("services/billing/adapters", "from services.payment import domain", "Services do not import"),
     ("services/billing/domain", "from services.billing import adapters", "main > adapters"),
     ("services/notifier/application", "from services.notifier import adapters", "main > adapters"),
     ("services/payment/application", "import fastapi", "Domain and application"),
     ("services/identity/domain", "from shared.runtime import database", "Domain and application"),
-    ("services/identity/adapters", "import shared.testing.builders", "What runs in production"),
-    ("sandbox", "from services.identity import domain", "The sandbox and the devstack"),
-    ("devstack", "from services.identity import domain", "The sandbox and the devstack"),
-    ("shared/runtime", "import tests.generate", "Nothing imports the tests"),
+    ("services/identity/adapters", "import testing.builders", "What runs in production"),
+    ("sandbox", "from services.identity import domain", "The sandbox, the entry and"),
+    ("devstack", "from services.identity import domain", "The sandbox, the entry and"),
+    ("shared/runtime", "import documents.generate", "Shared is the ground"),
+    ("shared/runtime/ground", "import shared.runtime.process.health", "Shelves of the runtime"),
+    ("devstack", "import testing.builders", "Each floor"),
+    ("testing", "import bench.sweep", "Each floor"),
+    ("testing", "import tests.crash.run", "Nothing imports the tests"),
 ]
 
 
@@ -59,15 +66,25 @@ def test_the_tree_keeps_every_import_rule() -> None:
 
 @pytest.mark.parametrize(("folder", "line", "rule"), PLANTED)
 def test_a_planted_import_is_found(copied_tree: Path, folder: str, line: str, rule: str) -> None:
-    planted = copied_tree / folder / "planted.py"
-    planted.write_text(f"{line}\n")
+    assert "planted" in broken_rule(copied_tree, folder, line, rule)
 
+
+def test_a_planted_circle_is_found(copied_tree: Path) -> None:
+    """Packages are named there, not the files in them."""
+    folder, line = "services/payment/adapters/postgres", "import services.payment.adapters.http.api"
+
+    assert "- .postgres -> .http" in broken_rule(copied_tree, folder, line, "No package imports")
+
+
+def broken_rule(tree: Path, folder: str, line: str, rule: str) -> str:
+    """What is printed about `line` in a file of `folder`, once `rule` was found broken."""
+    planted = tree / folder / "planted.py"
+    planted.write_text(f"{line}\n")
     try:
-        done = lint_imports(copied_tree)
+        done = lint_imports(tree)
     finally:
         planted.unlink()
-
-    broken = [text for text in done.stdout.splitlines() if text.endswith("BROKEN")]
+    broken = [text for text in done.stdout.splitlines() if " BROKEN" in text]
     assert done.returncode == 1, done.stdout + done.stderr
     assert any(text.startswith(rule) for text in broken), done.stdout
-    assert "planted" in done.stdout
+    return done.stdout

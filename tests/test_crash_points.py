@@ -1,8 +1,8 @@
 """No crash point is forgotten: not in the list, not in the code, not in the scenarios."""
 
-from shared.runtime.crash_points import POINTS
-from tests.crash.points import QUICK_SCENARIOS
-from tests.crash.reached import reached_points
+from shared.runtime.ground.crash_points import POINTS
+from tests.crash.faults.points import QUICK_SCENARIOS
+from tests.crash.mutations.reached import reached_points
 from tests.crash.run import Mode
 from tests.crash.scenarios import SCENARIOS
 

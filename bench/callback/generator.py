@@ -19,7 +19,7 @@ import uvloop
 from bench.callback.letters import Letters
 from bench.callback.prefill import OpenAttempt, open_attempts
 from bench.callback.sender import OpenLoop, Sent
-from shared.runtime.database import open_database
+from shared.runtime.database.database import open_database
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

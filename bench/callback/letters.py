@@ -15,7 +15,7 @@ from devstack.plan import (
 )
 from sandbox.alipay import requests as alipay
 from sandbox.alipay.notices import AlipayNotices
-from sandbox.fault_kinds import Kind
+from sandbox.faults.kinds import Kind
 from sandbox.notifications import Event, Letter
 from sandbox.rsa import read_alipay_keys, read_wechatpay_keys
 from sandbox.trades import Channel, Trade

@@ -15,7 +15,6 @@ from bench.callback.result import (
     Verification,
 )
 from bench.callback.step import CallbackStep, run_step
-from bench.core_stack import CoreStack
 from bench.result import now, this_commit, this_machine
 from bench.step import Window
 from bench.sweep import confirm, sweep
@@ -23,6 +22,7 @@ from bench.validity import require_durable
 from bench.verification import measure
 from devstack.report import Report
 from services.payment.tests.fuzz.campaign import CHANNELS, build_target
+from testing.stacks.core_stack import CoreStack
 
 API = "payment-api"
 METRICS_PORT = "SONGHE_METRICS_PORT"
@@ -109,7 +109,9 @@ def start_api(core: CoreStack) -> None:
     """Payment's API as the product starts it, beside what core mode knows of its processes."""
     environment = core.stack.environment_for("payment", "api")
     del environment[METRICS_PORT]
-    core.start(API, environment=environment, argv=["-m", "bench.core_process", "payment", "api"])
+    core.start(
+        API, environment=environment, argv=["-m", "testing.stacks.core_process", "payment", "api"]
+    )
 
 
 def verify_alone() -> list[Verification]:

@@ -4,14 +4,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.payment.adapters.cashier_rows import INSERT as INSERT_CASHIER_ATTEMPTS
-from services.payment.adapters.repositories import INSERT_ORDERS
-from services.payment.adapters.rows import ATTEMPT, NEW_ORDER, attempt_row, binds, order_row
+from services.payment.adapters.postgres.cashier_rows import INSERT as INSERT_CASHIER_ATTEMPTS
+from services.payment.adapters.postgres.columns import (
+    ATTEMPT,
+    NEW_ORDER,
+    attempt_row,
+    binds,
+    order_row,
+)
+from services.payment.adapters.postgres.unit import INSERT_ORDERS
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, PaymentOrder
 from shared.kernel.ids import new_id
 from shared.kernel.money import CURRENCY, Money
-from shared.runtime.database import Database
+from shared.runtime.database.database import Database
 
 # Channel → the way in which its payers opened the cashier; attempts take turns.
 METHODS = {"alipay": "wap", "wechatpay": "h5"}

@@ -17,9 +17,9 @@ from bench import cpu
 from bench.callback.books import require_settled, settled_at
 from bench.callback.generator import CallbackHistory, Told, read_history
 from bench.callback.sender import ANSWER_SECONDS
-from bench.core_stack import CoreStack
 from bench.step import Latency, Void, Window, latency_ms
 from devstack.plan import ROOT
+from testing.stacks.core_stack import CoreStack
 
 END_SECONDS = 60.0
 

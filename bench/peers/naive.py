@@ -23,8 +23,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.ext.automap import automap_base
 
-from bench.book import Book, Charge, Sms
-from bench.core_process import BOOK_DIR
 from services.notifier.domain.announcements import ANNOUNCEMENTS, notifications_of
 from services.notifier.domain.notifications import Channel
 from shared.kernel.events import (
@@ -37,8 +35,10 @@ from shared.kernel.events import (
     decode,
 )
 from shared.kernel.ids import event_id, new_id
-from shared.runtime.sender import ACKS
-from shared.runtime.unit_of_work import outbox_row
+from shared.runtime.database.unit_of_work import outbox_row
+from shared.runtime.messaging.sender import ACKS
+from testing.stacks.book import Book, Charge, Sms
+from testing.stacks.core_process import BOOK_DIR
 
 TOPICS = {
     "billing": (ORDERS_TOPIC,),

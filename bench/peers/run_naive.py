@@ -10,11 +10,11 @@ import msgspec
 import psycopg
 
 from bench import cpu
-from bench.core_process import BOOK_DIR
-from bench.core_stack import SERVICES, CoreStack
 from bench.step import PAID, RECORDED, Void, Window, generating, times
 from devstack.plan import ROOT
 from devstack.processes import STACK_MARK
+from testing.stacks.core_process import BOOK_DIR
+from testing.stacks.core_stack import SERVICES, CoreStack
 
 FIRST_RATE = 40.0
 RATIO = 1.5

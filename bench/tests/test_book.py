@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from bench.book import Book, Charge
+from testing.stacks.book import Book, Charge
 
 
 def charge() -> Charge:

@@ -19,18 +19,19 @@ from bench.callback.sender import OpenLoop, parse_answer
 from bench.callback.step import measured
 from bench.step import Void, Window
 from bench.tests.test_results import result as core_result
-from devstack import channel_keys, plan
-from services.payment.adapters.channel_pace import ChannelPace
+from devstack import plan
+from devstack.keys import channels as channel_keys
+from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.main import compose_api
 from services.payment.settings import ApiSettings
 from services.payment.tests.running_payment import OneKey
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
-from shared.runtime.database import open_database
-from shared.runtime.http_server import serve
-from shared.testing.databases import plain
-from shared.testing.eventually import eventually
+from shared.runtime.database.database import open_database
+from shared.runtime.http.server import serve
+from testing.databases import plain
+from testing.eventually import eventually
 
 NOWHERE = "http://127.0.0.1:9"
 COUNT = 40

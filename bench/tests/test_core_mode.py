@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from bench.book import Book
-from bench.core_stack import CoreStack, default_folder
 from bench.drain import wait_until_drained
-from bench.generator import Generator
-from shared.testing.eventually import eventually
+from testing.eventually import eventually
+from testing.stacks.book import Book
+from testing.stacks.core_stack import CoreStack, default_folder
+from testing.stacks.generator import Generator
 
 DRAIN_SECONDS = 90.0
 # What a killed worker held is free again soon.

@@ -10,8 +10,8 @@ from bench.callback.prefill import open_attempts
 from bench.callback.sender import Sent
 from bench.starts import measured, require_begun
 from bench.step import Void, Window
-from shared.runtime.database import open_database
-from shared.testing.databases import plain
+from shared.runtime.database.database import open_database
+from testing.databases import plain
 
 TOLD = b'{"next_action":{"type":"qr_code","content":"https://qr.example.org"}}'
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from deploy.cluster_smoke import pods
 from deploy.cluster_smoke.forward import forwarded
-from devstack.cluster_keys import create_secrets
-from devstack.kubectl import MANIFESTS, NAMESPACE, KubectlFailed, kubectl, require_cluster
+from deploy.keys.cluster import create_secrets
+from deploy.kubectl import MANIFESTS, NAMESPACE, KubectlFailed, kubectl, require_cluster
 from devstack.plan import ROOT, SERVICES
 
 OVERLAY = MANIFESTS / "overlays" / "dev"

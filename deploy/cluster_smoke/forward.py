@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from devstack.kubectl import NAMESPACE, program
+from deploy.kubectl import NAMESPACE, program
 
 RESTART_SECONDS = 0.5
 OPEN_SECONDS = 30.0

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from devstack.kubectl import NAMESPACE, kubectl
+from deploy.kubectl import NAMESPACE, kubectl
 
 LABEL = "songhe/smoke"
 IMAGE = "songhe/entry:dev"

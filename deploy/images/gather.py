@@ -15,17 +15,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         for name in SERVICES
     },
     "sandbox": ("sandbox", ("shared/__init__.py", "shared/kernel", "sandbox")),
-    "entry": (
-        "devstack.entry",
-        (
-            "shared/__init__.py",
-            "shared/kernel",
-            "shared/runtime",
-            "devstack/__init__.py",
-            "devstack/entry.py",
-            "devstack/entry_paths.py",
-        ),
-    ),
+    "entry": ("entry", ("shared/__init__.py", "shared/kernel", "shared/runtime", "entry")),
 }
 LEFT_OUT = shutil.ignore_patterns("tests", "testing", "__pycache__", "*.md")
 START = """\"\"\"Runs this image's module with the arguments of the container.\"\"\"

@@ -8,6 +8,7 @@ import kubernetes_validate
 import pytest
 from pydantic_settings import BaseSettings
 
+from deploy.keys import cluster as cluster_keys
 from deploy.tests.manifests import (
     Document,
     Manifests,
@@ -20,9 +21,9 @@ from deploy.tests.manifests import (
     ports_of,
     selects,
 )
-from devstack import cluster_keys, keys
-from devstack.entry import EntrySettings
+from devstack.keys import development as keys
 from devstack.plan import ROOT
+from entry.settings import EntrySettings
 from sandbox.settings import SandboxSettings
 
 # The one that the smoke test runs on, and the newest that the validator knows.

@@ -7,8 +7,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from devstack import channel_keys
-from shared.runtime.key_files import DEVELOPMENT_MARK
+from devstack.keys import channels as channel_keys
+from shared.runtime.keys.key_files import DEVELOPMENT_MARK
 
 PAIRS = (
     ("alipay/app", "sandbox/alipay/app"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack import keys
-from shared.runtime.settings import (
+from devstack.keys import development as keys
+from shared.runtime.process.settings import (
     KeyFile,
     KeyFolder,
     PublicKeyFolder,

@@ -25,11 +25,11 @@ from sandbox.alipay.requests import (
     shanghai_text,
 )
 from sandbox.alipay.signing import signed_answer, signed_notification
-from sandbox.cashier_page import error_page
-from sandbox.fault_kinds import Call
-from sandbox.faults import Faults
-from sandbox.hostile import distorted
-from sandbox.payers import Payers
+from sandbox.cashier.page import error_page
+from sandbox.cashier.payers import Payers
+from sandbox.faults.faults import Faults
+from sandbox.faults.hostile import distorted
+from sandbox.faults.kinds import Call
 from sandbox.rsa import AlipayKeys
 from sandbox.trades import NewTrade, Status, Trade, Trades, has_expired
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 
 from sandbox.alipay.requests import Merchant, shanghai_text
 from sandbox.alipay.signing import signed_notification
-from sandbox.fault_kinds import Kind
+from sandbox.faults.kinds import Kind
 from sandbox.notifications import Event, Letter
 from sandbox.rsa import AlipayKeys
 from sandbox.trades import Trade

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from devstack import channel_keys
+from devstack.keys import channels as channel_keys
 from sandbox.tests.merchant import AlipayMerchant, Mailbox, WechatPayMerchant, mailbox
 from sandbox.tests.running import RunningSandbox, running_sandbox
 

@@ -7,7 +7,7 @@ import httpx2
 from sandbox.app import build_app
 from sandbox.book import open_book
 from sandbox.channels import CashierChannels
-from sandbox.faults import Faults
+from sandbox.faults.faults import Faults
 from sandbox.rsa import read_alipay_keys, read_wechatpay_keys
 from sandbox.settings import SandboxSettings
 from sandbox.tests.running import eventually

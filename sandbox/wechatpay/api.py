@@ -7,11 +7,11 @@ from datetime import UTC, timedelta
 from cryptography import x509
 from fastapi import APIRouter, Request, Response
 
-from sandbox.fault_kinds import Call
-from sandbox.faults import Faults
-from sandbox.hostile import distorted
+from sandbox.cashier.payers import Payers
+from sandbox.faults.faults import Faults
+from sandbox.faults.hostile import distorted
+from sandbox.faults.kinds import Call
 from sandbox.json_object import parse_object
-from sandbox.payers import Payers
 from sandbox.rsa import WechatPayKeys
 from sandbox.trades import NewTrade, Trade, Trades, has_expired
 from sandbox.wechatpay.orders import (

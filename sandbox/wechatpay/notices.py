@@ -9,7 +9,7 @@ from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 
-from sandbox.fault_kinds import Kind
+from sandbox.faults.kinds import Kind
 from sandbox.notifications import Event, Letter
 from sandbox.rsa import WechatPayKeys
 from sandbox.trades import Trade

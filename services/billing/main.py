@@ -2,30 +2,30 @@
 
 from fastapi import FastAPI
 
-from services.billing.adapters.api import Parts, router
 from services.billing.adapters.consumer import BILLING
-from services.billing.adapters.gauges import BillingGauges
-from services.billing.adapters.repositories import BillingUnit
+from services.billing.adapters.http.api import Parts, router
+from services.billing.adapters.postgres.gauges import BillingGauges
+from services.billing.adapters.postgres.unit import BillingUnit
 from services.billing.application.ask_for_outcomes import ask_for_outcomes
 from services.billing.domain.contribution import CONTRIBUTION
 from services.billing.domain.payment_request import PAYMENT_REQUEST
 from services.billing.domain.standard import load_standards
 from services.billing.settings import ApiSettings, BillingSettings
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime import housekeeping
-from shared.runtime.access_token import AccessTokens, Jwks, KeySource
-from shared.runtime.commands import ServiceCommands
-from shared.runtime.consumer import Consumer
-from shared.runtime.database import Database, open_database
-from shared.runtime.dispatch import Dispatch
-from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import service_health
-from shared.runtime.http_server import serve
-from shared.runtime.metrics import count_transitions
-from shared.runtime.process import run_process
-from shared.runtime.relay import Relay
-from shared.runtime.settings import read_settings
-from shared.runtime.web import build_app
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.http.server import serve
+from shared.runtime.http.web import build_app
+from shared.runtime.keys.access_token import AccessTokens, Jwks, KeySource
+from shared.runtime.messaging import housekeeping
+from shared.runtime.messaging.consumer import Consumer
+from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.messaging.relay import Relay
+from shared.runtime.process.commands import ServiceCommands
+from shared.runtime.process.due_loop import DueLoop
+from shared.runtime.process.health import service_health
+from shared.runtime.process.process import run_process
+from shared.runtime.process.settings import read_settings
 
 SERVICE = "billing"
 # docs/connection-budget.md

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.billing.domain.payment_request import AskingPolicy
-from shared.runtime.settings import HttpUrl, ServiceSettings
+from shared.runtime.process.settings import HttpUrl, ServiceSettings
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 

@@ -1,6 +1,6 @@
 """`python -m services.identity <command>`."""
 
 from services.identity.main import COMMANDS
-from shared.runtime.commands import main
+from shared.runtime.process.commands import main
 
 main(COMMANDS)

@@ -4,33 +4,33 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
-from services.identity.adapters.access_tokens import Es256AccessTokens
-from services.identity.adapters.api import Parts, router
-from services.identity.adapters.housekeeping import IdentityHousekeeping
+from services.identity.adapters.http.api import Parts, router
+from services.identity.adapters.keys.access_tokens import Es256AccessTokens
+from services.identity.adapters.keys.vault import KeyVault
 from services.identity.adapters.phone_numbers import ServedPhoneNumbers
-from services.identity.adapters.postgres_sms_budget import PostgresSmsBudget
-from services.identity.adapters.redis_client import open_redis
-from services.identity.adapters.redis_codes import RedisCodes
-from services.identity.adapters.redis_sms_slots import RedisSmsSlots
-from services.identity.adapters.sms_gateway import HttpSmsGateway
-from services.identity.adapters.vault import KeyVault
+from services.identity.adapters.postgres.housekeeping import IdentityHousekeeping
+from services.identity.adapters.postgres.sms_budget import PostgresSmsBudget
+from services.identity.adapters.redis.client import open_redis
+from services.identity.adapters.redis.codes import RedisCodes
+from services.identity.adapters.redis.sms_slots import RedisSmsSlots
+from services.identity.adapters.sms.gateway import HttpSmsGateway
 from services.identity.application.send_code import SendCode
 from services.identity.domain.sms_limits import SmsLimits
 from services.identity.settings import ApiSettings, IdentitySettings
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime import housekeeping
-from shared.runtime.access_token import AccessTokens, SigningKeys
-from shared.runtime.client_address import ClientAddresses
-from shared.runtime.commands import ServiceCommands
-from shared.runtime.database import Database, open_database
-from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import service_health
-from shared.runtime.http_server import serve
-from shared.runtime.process import run_process
-from shared.runtime.sealing import BlindIndex, Sealer
-from shared.runtime.service_token import ServiceTokens
-from shared.runtime.settings import read_settings
-from shared.runtime.web import build_app
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.http.client_address import ClientAddresses
+from shared.runtime.http.server import serve
+from shared.runtime.http.web import build_app
+from shared.runtime.keys.access_token import AccessTokens, SigningKeys
+from shared.runtime.keys.sealing import BlindIndex, Sealer
+from shared.runtime.keys.service_token import ServiceTokens
+from shared.runtime.messaging import housekeeping
+from shared.runtime.process.commands import ServiceCommands
+from shared.runtime.process.due_loop import DueLoop
+from shared.runtime.process.health import service_health
+from shared.runtime.process.process import run_process
+from shared.runtime.process.settings import read_settings
 
 SERVICE = "identity"
 # docs/connection-budget.md

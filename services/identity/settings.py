@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from shared.runtime.settings import (
+from shared.runtime.process.settings import (
     HttpUrl,
     KeyFile,
     KeyFolder,

@@ -1,6 +1,6 @@
 """`python -m services.notifier <command>`."""
 
 from services.notifier.main import COMMANDS
-from shared.runtime.commands import main
+from shared.runtime.process.commands import main
 
 main(COMMANDS)

@@ -5,34 +5,34 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from services.notifier.adapters.api import Parts, router
 from services.notifier.adapters.consumer import consumer as reactions_of
-from services.notifier.adapters.http_sms_provider import HttpSmsProvider
-from services.notifier.adapters.identity_contacts import IdentityContacts, open_redis
+from services.notifier.adapters.http.api import Parts, router
+from services.notifier.adapters.identity.contacts import IdentityContacts, open_redis
 from services.notifier.adapters.jinja_texts import JinjaTexts
 from services.notifier.adapters.metrics import SMS_ENDED, SMS_SECONDS
-from services.notifier.adapters.repositories import statements_of, transactions_of
+from services.notifier.adapters.postgres.unit import statements_of, transactions_of
+from services.notifier.adapters.sms.provider import HttpSmsProvider
 from services.notifier.application.deliver_messages import DeliverMessages
 from services.notifier.application.ports import Contacts, SmsProvider
 from services.notifier.domain.deliveries import Delivery, Schedule
 from services.notifier.domain.notifications import SMS_STATES, Channel
 from services.notifier.settings import ApiSettings, NotifierSettings, WorkerSettings
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime import housekeeping
-from shared.runtime.access_token import AccessTokens, Jwks, KeySource
-from shared.runtime.commands import ServiceCommands
-from shared.runtime.consumer import Consumer
-from shared.runtime.database import Database, open_database
-from shared.runtime.dispatch import Dispatch
-from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import service_health
-from shared.runtime.http_server import serve
-from shared.runtime.metrics import count_transitions
-from shared.runtime.process import run_process
-from shared.runtime.sealing import Sealer
-from shared.runtime.service_token import ServiceSigner
-from shared.runtime.settings import read_settings
-from shared.runtime.web import build_app
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.http.server import serve
+from shared.runtime.http.web import build_app
+from shared.runtime.keys.access_token import AccessTokens, Jwks, KeySource
+from shared.runtime.keys.sealing import Sealer
+from shared.runtime.keys.service_token import ServiceSigner
+from shared.runtime.messaging import housekeeping
+from shared.runtime.messaging.consumer import Consumer
+from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.process.commands import ServiceCommands
+from shared.runtime.process.due_loop import DueLoop
+from shared.runtime.process.health import service_health
+from shared.runtime.process.process import run_process
+from shared.runtime.process.settings import read_settings
 
 SERVICE = "notifier"
 # docs/connection-budget.md

@@ -1,6 +1,6 @@
 """`python -m services.payment <command>`."""
 
 from services.payment.main import COMMANDS
-from shared.runtime.commands import main
+from shared.runtime.process.commands import main
 
 main(COMMANDS)

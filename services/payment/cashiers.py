@@ -6,18 +6,18 @@ from typing import TypeVar
 
 import httpx2
 
-from services.payment.adapters.alipay_calls import AlipayAccount
-from services.payment.adapters.alipay_channel import ALIPAY, AlipayChannel
-from services.payment.adapters.alipay_keys import AlipayKeyFolder
-from services.payment.adapters.channel_http import ChannelHttp
-from services.payment.adapters.wechatpay_cashier import WechatpayAccount
-from services.payment.adapters.wechatpay_channel import WECHATPAY, WechatpayChannel
-from services.payment.adapters.wechatpay_keys import WechatpayKeyFolder
+from services.payment.adapters.alipay.calls import AlipayAccount
+from services.payment.adapters.alipay.channel import ALIPAY, AlipayChannel
+from services.payment.adapters.alipay.keys import AlipayKeyFolder
+from services.payment.adapters.channels.http import ChannelHttp
+from services.payment.adapters.wechatpay.cashier import WechatpayAccount
+from services.payment.adapters.wechatpay.channel import WECHATPAY, WechatpayChannel
+from services.payment.adapters.wechatpay.keys import WechatpayKeyFolder
 from services.payment.application.ports import CashierChannel
 from services.payment.settings import CashierSettings
 from shared.kernel.clock import Clock
-from shared.runtime.key_files import KeyFileError
-from shared.runtime.settings import SettingsError, variable
+from shared.runtime.keys.key_files import KeyFileError
+from shared.runtime.process.settings import SettingsError, variable
 
 # The path of services/payment's API at which every channel's notifications arrive.
 NOTIFICATIONS = "/payment/v1/channels/{channel}/notifications"

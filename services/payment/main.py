@@ -8,32 +8,35 @@ from functools import partial
 import httpx2
 from fastapi import FastAPI
 
-from services.payment.adapters.alipay_channel import ALIPAY
-from services.payment.adapters.api import router
-from services.payment.adapters.api_models import SupportLine
-from services.payment.adapters.api_parts import Parts
+from services.payment.adapters.alipay.channel import ALIPAY
 from services.payment.adapters.attempt_loop import AttemptLoop
-from services.payment.adapters.bank_direct_debit_channel import (
+from services.payment.adapters.bank.direct_debit import (
     BANK_DIRECT_DEBIT,
     BankDirectDebitChannel,
 )
-from services.payment.adapters.channel_http import open_client
-from services.payment.adapters.channel_pace import ChannelPace
+from services.payment.adapters.channels.http import open_client
+from services.payment.adapters.channels.measured import (
+    MeasuredCashierChannel,
+    MeasuredDirectChannel,
+)
+from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.consumer import build_consumer
-from services.payment.adapters.gauges import PaymentGauges
-from services.payment.adapters.measured_channel import MeasuredCashierChannel, MeasuredDirectChannel
-from services.payment.adapters.notification_desk import NotificationDesk
-from services.payment.adapters.order_streams import OrderStreams, StreamLimits
-from services.payment.adapters.order_views import read_changed
-from services.payment.adapters.refused_notifications import (
+from services.payment.adapters.http.api import router
+from services.payment.adapters.http.models import SupportLine
+from services.payment.adapters.http.notification_desk import NotificationDesk
+from services.payment.adapters.http.order_streams import OrderStreams, StreamLimits
+from services.payment.adapters.http.parts import Parts
+from services.payment.adapters.postgres.gauges import PaymentGauges
+from services.payment.adapters.postgres.refused_notifications import (
     Evidence,
     declare_refusals,
     delete_old,
 )
-from services.payment.adapters.repositories import statements_of, transactions_of
-from services.payment.adapters.stream_tickets import StreamTickets, open_redis
-from services.payment.adapters.switch_board import SwitchBoard
-from services.payment.adapters.wechatpay_channel import WECHATPAY
+from services.payment.adapters.postgres.switch_board import SwitchBoard
+from services.payment.adapters.postgres.unit import statements_of, transactions_of
+from services.payment.adapters.postgres.views import read_changed
+from services.payment.adapters.redis.stream_tickets import StreamTickets, open_redis
+from services.payment.adapters.wechatpay.channel import WECHATPAY
 from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
@@ -54,21 +57,21 @@ from services.payment.settings import (
 )
 from services.payment.switch_commands import SwitchCommands
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime import housekeeping
-from shared.runtime.access_token import AccessTokens, Jwks, KeySource
-from shared.runtime.client_address import ClientAddresses
-from shared.runtime.commands import ServiceCommands
-from shared.runtime.consumer import Consumer
-from shared.runtime.database import Database, is_transient, open_database
-from shared.runtime.dispatch import Dispatch
-from shared.runtime.due_loop import DueLoop
-from shared.runtime.health import service_health
-from shared.runtime.http_server import serve
-from shared.runtime.metrics import count_transitions
-from shared.runtime.process import Component, run_process
-from shared.runtime.relay import Relay
-from shared.runtime.settings import SettingsError, read_settings, variable
-from shared.runtime.web import build_app
+from shared.runtime.database.database import Database, is_transient, open_database
+from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.http.client_address import ClientAddresses
+from shared.runtime.http.server import serve
+from shared.runtime.http.web import build_app
+from shared.runtime.keys.access_token import AccessTokens, Jwks, KeySource
+from shared.runtime.messaging import housekeeping
+from shared.runtime.messaging.consumer import Consumer
+from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.messaging.relay import Relay
+from shared.runtime.process.commands import ServiceCommands
+from shared.runtime.process.due_loop import DueLoop
+from shared.runtime.process.health import service_health
+from shared.runtime.process.process import Component, run_process
+from shared.runtime.process.settings import SettingsError, read_settings, variable
 
 SERVICE = "payment"
 # docs/connection-budget.md

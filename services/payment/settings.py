@@ -10,7 +10,13 @@ from pydantic import AfterValidator, Field
 
 from services.payment.application.run_attempts import Limits
 from services.payment.domain.debit_window import DebitWindow, debit_window
-from shared.runtime.settings import HttpUrl, ProxiedSettings, RedisUrl, ServiceSettings, variable
+from shared.runtime.process.settings import (
+    HttpUrl,
+    ProxiedSettings,
+    RedisUrl,
+    ServiceSettings,
+    variable,
+)
 
 REACHED_OVER_THE_INTERNET = (
     "alipay_url",

@@ -4,14 +4,14 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from services.payment.adapters.cashier_rows import PostgresSwitches
+from services.payment.adapters.postgres.cashier_rows import PostgresSwitches
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.switch import ALL_CHANNELS, Switch
 from services.payment.settings import PaymentSettings
 from shared.kernel.clock import SystemClock, to_rfc3339
-from shared.runtime.commands import Command
-from shared.runtime.database import Database, open_database
-from shared.runtime.process import EXIT_OK
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.process.commands import Command
+from shared.runtime.process.process import EXIT_OK
 
 WORDS_MAX = 200
 

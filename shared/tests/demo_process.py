@@ -5,13 +5,13 @@ import sys
 
 from fastapi import APIRouter
 
-from shared.runtime.health import Health
-from shared.runtime.http_server import HttpServer
-from shared.runtime.logs import configure_logs
-from shared.runtime.process import run, run_process
-from shared.runtime.settings import Address
-from shared.runtime.web import build_app, serve
-from shared.testing.eventually import eventually
+from shared.runtime.ground.logs import configure_logs
+from shared.runtime.http.server import HttpServer
+from shared.runtime.http.web import build_app, serve
+from shared.runtime.process.health import Health
+from shared.runtime.process.process import run, run_process
+from shared.runtime.process.settings import Address
+from testing.eventually import eventually
 
 router = APIRouter(prefix="/demo/v1")
 

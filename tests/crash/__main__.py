@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.core_stack import default_folder, stop_like_ctrl_c
 from devstack.plan import ROOT
-from tests.crash.points import QUICK_SCENARIOS
+from testing.stacks.core_stack import default_folder, stop_like_ctrl_c
+from tests.crash.faults.points import QUICK_SCENARIOS
 from tests.crash.report import Report, read_results
 from tests.crash.run import Mode, Result, Scenario, failed_run, run_scenario
 from tests.crash.scenarios import SCENARIOS

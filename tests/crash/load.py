@@ -16,9 +16,9 @@ import httpx2
 import psycopg
 import redis
 
-from bench.generator import Generator
-from shared.runtime.access_token import SigningKeys, sign_access_token
-from shared.runtime.sealing import Sealer
+from shared.runtime.keys.access_token import SigningKeys, sign_access_token
+from shared.runtime.keys.sealing import Sealer
+from testing.stacks.generator import Generator
 from tests.crash.stacks import CrashStack
 
 PREPARE_SECONDS = 240.0

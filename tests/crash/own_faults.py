@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.testing.checker import Kind, Violation
+from testing.checker import Kind, Violation
 
 FAILURES = re.compile(
     r"due_loop_failed|dispatch_failed|whole_batch_failed|component_(?:failed|ended|cancelled)"

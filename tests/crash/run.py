@@ -11,16 +11,7 @@ from functools import partial
 import psycopg
 
 from bench.result import this_commit
-from shared.testing.checker import (
-    Harm,
-    History,
-    Kind,
-    Violation,
-    check,
-    read_world,
-    tally,
-    until_at_rest,
-)
+from testing.checker import Harm, History, Kind, Violation, check, read_world, tally, until_at_rest
 from tests.crash.cashiers import CashierLoad
 from tests.crash.load import CoreLoad, Load, WireLoad
 from tests.crash.own_faults import OwnFaults

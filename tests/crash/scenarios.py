@@ -1,12 +1,12 @@
 """Everything that `make crash` runs, in its order."""
 
-from tests.crash.log_faults import LOG_SCENARIOS
-from tests.crash.members import MEMBER_SCENARIOS
-from tests.crash.older import OLDER_SCENARIOS
-from tests.crash.points import POINT_SCENARIOS
+from tests.crash.faults.log_faults import LOG_SCENARIOS
+from tests.crash.faults.members import MEMBER_SCENARIOS
+from tests.crash.faults.older import OLDER_SCENARIOS
+from tests.crash.faults.points import POINT_SCENARIOS
+from tests.crash.faults.servers import SERVER_SCENARIOS
+from tests.crash.faults.world_faults import WORLD_SCENARIOS
 from tests.crash.run import Mode, Scenario
-from tests.crash.servers import SERVER_SCENARIOS
-from tests.crash.world_faults import WORLD_SCENARIOS
 
 ALL = [
     *POINT_SCENARIOS,

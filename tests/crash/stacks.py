@@ -5,12 +5,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-from bench.book import Book
-from bench.core_stack import CoreStack
 from devstack.plan import ROOT
 from devstack.processes import STACK_MARK
-from shared.testing.checker import Books, Charge
-from tests.integration.books import sandbox_books
+from testing.checker import Books, Charge
+from testing.stacks.book import Book
+from testing.stacks.core_stack import CoreStack
+from tests.integration.support.books import sandbox_books
 
 # Five processes at once, on a machine that others use too.
 START_SECONDS = 120.0

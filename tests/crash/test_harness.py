@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from devstack.plan import ROOT
-from shared.testing.checker import Kind
+from testing.checker import Kind
 from tests.crash.__main__ import run_all
-from tests.crash.log_faults import cut_last_batches
+from tests.crash.faults.log_faults import cut_last_batches
+from tests.crash.faults.points import POINT_SCENARIOS
+from tests.crash.faults.proxy import CommitCutter
 from tests.crash.own_faults import OwnFaults
-from tests.crash.points import POINT_SCENARIOS
-from tests.crash.proxy import CommitCutter
 from tests.crash.publish import publish
 from tests.crash.report import Report, read_results
 from tests.crash.run import Result, Sample, Sampler

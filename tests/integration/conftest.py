@@ -9,9 +9,9 @@ import pytest
 
 from devstack.externals import Externals
 from devstack.stack import Stack, default_state_dir
-from shared.testing.infrastructure import Infrastructure
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
+from testing.servers import Infrastructure
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
 
 # Billing asks again soon, so that lost events heal within a test's patience.
 FAST_SETTINGS = {"billing": {"SONGHE_BILLING_ASK_AFTER_SECONDS": "2"}}

@@ -15,11 +15,11 @@ import pytest
 
 from devstack.stack import Stack
 from shared.kernel.clock import shanghai_month
-from shared.runtime.access_token import SigningKeys, sign_access_token
-from shared.runtime.key_files import read_signing_key
-from shared.runtime.service_token import sign_service_token
-from tests.integration.documents import Operation, operations
-from tests.integration.people import BEIJING, BEIJING_FLOOR_FEN, People, Person, new_phone
+from shared.runtime.keys.access_token import SigningKeys, sign_access_token
+from shared.runtime.keys.key_files import read_signing_key
+from shared.runtime.keys.service_token import sign_service_token
+from tests.integration.support.documents import Operation, operations
+from tests.integration.support.people import BEIJING, BEIJING_FLOOR_FEN, People, Person, new_phone
 
 # What anybody may call; a new operation without a token must be added here on purpose.
 PUBLIC = {

@@ -10,8 +10,8 @@ import pytest
 
 from devstack.plan import ROOT
 from devstack.stack import Stack
-from tests.integration.documents import SERVICES
-from tests.integration.people import People
+from tests.integration.support.documents import SERVICES
+from tests.integration.support.people import People
 
 EXAMPLES_MAX = 15
 CHECKS = ",".join(

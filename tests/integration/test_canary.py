@@ -14,9 +14,9 @@ from psycopg import sql
 from redis.asyncio import Redis
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.people import People, Person, new_phone
-from tests.integration.topics import read_all
+from testing.eventually import eventually
+from tests.integration.support.people import People, Person, new_phone
+from tests.integration.support.topics import read_all
 
 
 async def test_no_phone_code_or_token_lies_anywhere_in_clear(

@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.cashiers import Payer, open_desks
-from tests.integration.channel_cases import (
+from testing.eventually import eventually
+from tests.integration.support.cashiers import Payer, open_desks
+from tests.integration.support.channel_cases import (
     CASHIER_CASES,
     CASHIERS,
     DIRECT,
@@ -19,10 +19,10 @@ from tests.integration.channel_cases import (
     Case,
     pays,
 )
-from tests.integration.endings import Ending
-from tests.integration.judging import violations_about
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
+from tests.integration.support.endings import Ending
+from tests.integration.support.judging import violations_about
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
 
 ENDING_SECONDS = 60.0
 # Alipay signs no time that must be fresh: it repeats its notifications for 25 hours.

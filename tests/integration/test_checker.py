@@ -3,11 +3,11 @@
 import psycopg
 
 from devstack.stack import Stack
-from shared.testing.checker import Kind
-from tests.integration.judging import violations_about
-from tests.integration.load import crowd, pay_all, until_all_paid
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
+from testing.checker import Kind
+from tests.integration.support.judging import violations_about
+from tests.integration.support.load import crowd, pay_all, until_all_paid
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
 
 # Other tests of the session leave garbage behind on purpose: only these orders are judged here.
 JUDGED_COUNT = 8

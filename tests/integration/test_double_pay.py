@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.cashiers import Lie, Payer, open_desks
-from tests.integration.channel_cases import BROWSER, FEN, PAID, PAID_ANEW
-from tests.integration.judging import violations_about
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
+from testing.eventually import eventually
+from tests.integration.support.cashiers import Lie, Payer, open_desks
+from tests.integration.support.channel_cases import BROWSER, FEN, PAID, PAID_ANEW
+from tests.integration.support.judging import violations_about
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
 
 # SONGHE_TEST_DOUBLE_PAYS=200 is the long run.
 BILLS = int(os.environ.get("SONGHE_TEST_DOUBLE_PAYS", "20"))

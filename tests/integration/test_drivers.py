@@ -6,9 +6,9 @@ import pytest
 
 from devstack.plan import SERVICES
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
+from testing.eventually import eventually
 from tests.integration.conftest import FAST_SETTINGS
-from tests.integration.people import People
+from tests.integration.support.people import People
 
 PROCESSES = [f"{service}-{process}" for service in SERVICES for process in ("api", "worker")]
 

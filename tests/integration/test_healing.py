@@ -8,13 +8,13 @@ from uuid import UUID
 import psycopg
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.letters import operate
-from tests.integration.load import crowd, pay_all, until_all_paid
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
-from tests.integration.topics import end_offsets, until_consumed
-from tests.integration.workers import one_more_worker
+from testing.eventually import eventually
+from tests.integration.support.letters import operate
+from tests.integration.support.load import crowd, pay_all, until_all_paid
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
+from tests.integration.support.topics import end_offsets, until_consumed
+from tests.integration.support.workers import one_more_worker
 
 
 async def test_an_outcome_hidden_from_billing_is_asked_for_and_arrives(

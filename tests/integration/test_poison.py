@@ -5,12 +5,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.letters import open_letters, operate
-from tests.integration.load import crowd, pay_all, statuses, until_all_paid
-from tests.integration.people import People, Person
-from tests.integration.topics import Record, send, until_consumed
-from tests.integration.workers import faulty_worker
+from testing.eventually import eventually
+from tests.integration.support.letters import open_letters, operate
+from tests.integration.support.load import crowd, pay_all, statuses, until_all_paid
+from tests.integration.support.people import People, Person
+from tests.integration.support.topics import Record, send, until_consumed
+from tests.integration.support.workers import faulty_worker
 
 GOOD_COUNT = 1000
 TOPIC_OF = {"billing": "payment.orders", "payment": "billing.contributions"}

@@ -6,12 +6,12 @@ import psycopg
 import pytest
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from shared.testing.state_hash import state_hashes
-from tests.integration.letters import operate
-from tests.integration.people import People, Person
-from tests.integration.sandbox import Sandbox
-from tests.integration.topics import Record, read_all, send, until_consumed
+from testing.eventually import eventually
+from testing.state_hash import state_hashes
+from tests.integration.support.letters import operate
+from tests.integration.support.people import People, Person
+from tests.integration.support.sandbox import Sandbox
+from tests.integration.support.topics import Record, read_all, send, until_consumed
 
 SEED = 20261124
 # What channels tell by themselves about orders of other tests may come meanwhile.

@@ -7,10 +7,10 @@ from collections import Counter
 import httpx2
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.people import BEIJING, People, new_phone
-from tests.integration.sandbox import Sandbox
-from tests.integration.topics import read_all
+from testing.eventually import eventually
+from tests.integration.support.people import BEIJING, People, new_phone
+from tests.integration.support.sandbox import Sandbox
+from tests.integration.support.topics import read_all
 
 
 async def test_a_contribution_is_paid_from_login_to_sms(

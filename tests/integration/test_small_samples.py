@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from shared.runtime.messaging_tables import STATISTICS_TARGET
-from shared.testing.databases import Databases, plain
+from shared.runtime.messaging.tables import STATISTICS_TARGET
+from testing.databases import Databases, plain
 
 COLUMNS = """
     SELECT DISTINCT attstattarget FROM pg_attribute

@@ -19,11 +19,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.kernel.clock import SystemClock
-from shared.runtime import migrations
-from shared.runtime.housekeeping import PARTITIONS_AHEAD
-from shared.testing.databases import Databases, plain, waits_for_lock
-from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.messaging.housekeeping import PARTITIONS_AHEAD
+from shared.runtime.process import migrations
+from testing.databases import Databases, plain, waits_for_lock
+from testing.eventually import eventually
+from testing.servers import Infrastructure
 
 ROOT = Path(__file__).parents[2]
 

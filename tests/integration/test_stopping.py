@@ -12,11 +12,11 @@ import pytest
 
 from devstack.plan import SERVICES
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.load import until_all_paid
-from tests.integration.own_processes import own_processes
-from tests.integration.people import People, Person
-from tests.integration.sandbox import Sandbox
+from testing.eventually import eventually
+from tests.integration.support.load import until_all_paid
+from tests.integration.support.own_processes import own_processes
+from tests.integration.support.people import People, Person
+from tests.integration.support.sandbox import Sandbox
 
 # One after the other; the two processes of a service at the same moment.
 GROUPS = (

@@ -1,10 +1,10 @@
 """A time-out is not a failure: the truth is found by asking."""
 
 from devstack.stack import Stack
-from shared.testing.eventually import eventually
-from tests.integration.people import People
-from tests.integration.sandbox import Sandbox
-from tests.integration.topics import read_all
+from testing.eventually import eventually
+from tests.integration.support.people import People
+from tests.integration.support.sandbox import Sandbox
+from tests.integration.support.topics import read_all
 
 
 async def test_a_charge_that_times_out_is_never_failed_and_charged_once(

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from services.billing.adapters.repositories import CONSUMER, BillingUnit
+from services.billing.adapters.postgres.unit import CONSUMER, BillingUnit
 from services.billing.application import ports
 from services.billing.application.decide_unexpected_money import decide_unexpected_money
 from services.billing.application.record_refunds import record_refunds
@@ -18,8 +18,8 @@ from shared.kernel.events import (
     PaymentSettled,
     UnexpectedMoneyReceived,
 )
-from shared.runtime.consumer import Consumer, Reaction
-from shared.runtime.unit_of_work import Unit
+from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.messaging.consumer import Consumer, Reaction
 
 UseCase = Callable[[ports.Unit, Sequence[Message[Any]]], Awaitable[None]]
 

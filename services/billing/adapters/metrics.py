@@ -2,7 +2,7 @@
 
 from prometheus_client import Gauge, Histogram
 
-from shared.runtime.metrics import REGISTRY
+from shared.runtime.ground.metrics import REGISTRY
 
 # The goal is 1 s; the last ones are for payments that the payer finishes much later.
 SETTLEMENT_SECONDS = Histogram(

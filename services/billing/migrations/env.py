@@ -1,3 +1,3 @@
-from shared.runtime.migrations import run_env
+from shared.runtime.process.migrations import run_env
 
 run_env()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.billing.tests.running_billing import Billing
-from shared.runtime.database import open_database
+from shared.runtime.database.database import open_database
 
 
 @pytest.fixture(scope="module")

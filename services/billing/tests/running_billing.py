@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.billing.adapters.consumer import REACTIONS
-from services.billing.adapters.repositories import BillingUnit
+from services.billing.adapters.postgres.unit import BillingUnit
 from services.billing.application.ask_for_outcomes import ask_for_outcomes
 from services.billing.application.assess_contribution import (
     AssessContribution,
@@ -23,7 +23,7 @@ from services.billing.tests.builders import ASKING, FLOOR, NOW, ORDER_LIFETIME
 from shared.kernel.events import Event, Message, decode
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
-from shared.runtime.database import Database
+from shared.runtime.database.database import Database
 
 STANDARDS = load_standards()
 BUSINESS_TABLES = ("contribution", "payment_request", "money_decision", "refund")

@@ -7,7 +7,7 @@ from services.billing.domain.payment_request import PaymentRequest
 from services.billing.tests.running_billing import Billing
 from shared.kernel.events import Event, Message, MoneyAccepted
 from shared.kernel.ids import new_id
-from shared.testing.builders import (
+from testing.builders import (
     message,
     payment_failed,
     payment_refunded,

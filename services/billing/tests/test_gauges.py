@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.billing.adapters.gauges import BillingGauges
+from services.billing.adapters.postgres.gauges import BillingGauges
 from services.billing.tests.running_billing import Billing
 from services.billing.tests.telling_payment import Order, open_order
-from shared.runtime.metrics import REGISTRY
+from shared.runtime.ground.metrics import REGISTRY
 
 
 async def order_requested(billing: Billing, *, seconds_ago: int) -> Order:

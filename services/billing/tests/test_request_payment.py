@@ -13,7 +13,7 @@ from shared.kernel.errors import Refused, Unavailable
 from shared.kernel.events import ContributionAssessed, PaymentRequested, PaymentSettled
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
-from shared.testing.builders import message, payment_failed, payment_settled
+from testing.builders import message, payment_failed, payment_settled
 
 HIGHER = Money(800_000)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.billing.adapters.repositories import BillingUnit
+from services.billing.adapters.postgres.unit import BillingUnit
 from services.billing.domain.contribution import Contribution, ContributionStatus
 from services.billing.tests.builders import NOW, contribution
 from services.billing.tests.running_billing import Billing

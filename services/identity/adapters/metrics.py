@@ -5,7 +5,7 @@ from prometheus_client import Counter
 from services.identity.application.ports import SmsOutcome
 from services.identity.application.refusals import OUTAGES, REFUSALS
 from services.identity.domain.session import RefreshVerdict
-from shared.runtime.metrics import REGISTRY
+from shared.runtime.ground.metrics import REGISTRY
 
 SMS_SENDS = Counter(
     "songhe_identity_sms_sends_total", "SMS with codes", ["outcome"], registry=REGISTRY

@@ -1,5 +1,5 @@
 """Alembic's entry; everything it does is the same for every service."""
 
-from shared.runtime.migrations import run_env
+from shared.runtime.process.migrations import run_env
 
 run_env()

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from devstack import keys as development_keys
+from devstack.keys import development as development_keys
 from sandbox.tests.running import running_sandbox
 from services.identity.settings import ApiSettings
 from services.identity.tests.running_identity import Identity, api_settings, running_identity

@@ -17,9 +17,9 @@ from sqlalchemy import text
 from services.identity.main import compose_api
 from services.identity.settings import ApiSettings
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime.database import Database, open_database
-from shared.runtime.key_files import read_signing_key
-from shared.runtime.service_token import sign_service_token
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.keys.key_files import read_signing_key
+from shared.runtime.keys.service_token import sign_service_token
 
 PREFIX = "/identity/v1"
 CONNECTIONS = 2

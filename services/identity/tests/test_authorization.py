@@ -18,9 +18,9 @@ from jwt.algorithms import ECAlgorithm
 
 from services.identity.tests.running_identity import PREFIX, Identity, bearer, new_phone
 from shared.kernel.clock import SystemClock
-from shared.runtime.access_token import SigningKeys, sign_access_token
-from shared.runtime.key_files import read_signing_key
-from shared.testing.eventually import eventually
+from shared.runtime.keys.access_token import SigningKeys, sign_access_token
+from shared.runtime.keys.key_files import read_signing_key
+from testing.eventually import eventually
 
 Claims = dict[str, Any]
 SOMEBODY = "0198f6f4-0000-7000-8000-000000000000"

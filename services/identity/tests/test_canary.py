@@ -19,7 +19,7 @@ from services.identity.tests.running_identity import (
     other_code,
     running_identity,
 )
-from shared.runtime.metrics import render
+from shared.runtime.ground.metrics import render
 
 
 async def test_redis_database_logs_and_metrics_hold_no_phone_code_or_token(

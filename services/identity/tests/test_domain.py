@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.identity.adapters.client_address import budget_name
+from services.identity.adapters.http.client_address import budget_name
 from services.identity.application.refusals import OUTAGES, REFUSALS
 from services.identity.domain.one_time_code import CodeRequest, Purpose, new_code
 from services.identity.domain.session import RefreshVerdict, ShownToken
 from services.identity.domain.sms_limits import budget_day, seconds_to_next_day
-from shared.runtime.client_address import ClientAddresses
-from shared.runtime.languages import preferred_language
+from shared.runtime.http.client_address import ClientAddresses
+from shared.runtime.http.languages import preferred_language
 
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
 IDLE = timedelta(days=30)

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from services.identity.adapters.api import Parts
-from services.identity.adapters.repositories import IdentityUnit
+from services.identity.adapters.http.api import Parts
+from services.identity.adapters.postgres.unit import IdentityUnit
 from services.identity.application.open_session import open_session
 from services.identity.domain.phone import Phone
 from services.identity.settings import ApiSettings

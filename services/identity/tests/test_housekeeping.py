@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.identity.adapters.housekeeping import IdentityHousekeeping
+from services.identity.adapters.postgres.housekeeping import IdentityHousekeeping
 from services.identity.tests.running_identity import Identity
 from shared.kernel.clock import FixedClock, SystemClock
 

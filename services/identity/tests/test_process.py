@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from shared.testing.eventually import eventually
+from testing.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import TextClause
 
-from services.identity.adapters.sms_gateway import TEXTS
+from services.identity.adapters.sms.gateway import TEXTS
 from services.identity.settings import ApiSettings
 from services.identity.tests.running_identity import (
     PREFIX,
@@ -25,9 +25,9 @@ from services.identity.tests.running_identity import (
     running_identity,
 )
 from shared.kernel.clock import FixedClock, SystemClock
-from shared.runtime.asyncpg_pool import AsyncpgConnection
-from shared.runtime.statements import Rows
-from shared.testing.eventually import eventually
+from shared.runtime.database.asyncpg_pool import AsyncpgConnection
+from shared.runtime.database.statements import Rows
+from testing.eventually import eventually
 
 HOUR_SECONDS = 60 * 60
 

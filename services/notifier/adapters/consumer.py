@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.notifier.adapters.repositories import NotifierUnit
+from services.notifier.adapters.postgres.unit import NotifierUnit
 from services.notifier.application.record_notifications import record_notifications
 from services.notifier.domain.announcements import ANNOUNCEMENTS, Announcements
 from shared.kernel.clock import Clock
 from shared.kernel.events import CONTRIBUTIONS_TOPIC, ORDERS_TOPIC, Event, Message
-from shared.runtime.consumer import Consumer, Reaction
-from shared.runtime.unit_of_work import Unit
+from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.messaging.consumer import Consumer, Reaction
 
 NAME = "notifier"
 TOPICS = (CONTRIBUTIONS_TOPIC, ORDERS_TOPIC)

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Histogram
 
-from shared.runtime.metrics import REGISTRY
+from shared.runtime.ground.metrics import REGISTRY
 
 SMS_ENDED = Counter(
     "songhe_notifications",

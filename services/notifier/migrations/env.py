@@ -1,5 +1,5 @@
 """Alembic's entry; everything is in the runtime."""
 
-from shared.runtime.migrations import run_env
+from shared.runtime.process.migrations import run_env
 
 run_env()

@@ -6,10 +6,10 @@ import pytest
 import pytest_asyncio
 
 from sandbox.tests.running import RunningSandbox, running_sandbox
-from services.notifier.adapters import http_sms_provider
-from services.notifier.adapters.http_sms_provider import HttpSmsProvider
+from services.notifier.adapters.sms import provider as http_sms_provider
+from services.notifier.adapters.sms.provider import HttpSmsProvider
 from services.notifier.tests.world import World, some_clock
-from shared.runtime.database import Database, open_database
+from shared.runtime.database.database import Database, open_database
 
 # A call that hangs in a test costs this much.
 CALL_SECONDS = 0.5

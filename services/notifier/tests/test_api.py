@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.adapters.cursor import read_cursor, write_cursor
-from services.notifier.adapters.repositories import transactions_of
+from services.notifier.adapters.http.cursor import read_cursor, write_cursor
+from services.notifier.adapters.postgres.unit import transactions_of
 from services.notifier.application.list_notifications import list_notifications
 from services.notifier.application.ports import InboxEntry, Place
 from services.notifier.tests.world import World
 from shared.kernel.errors import Refused
 from shared.kernel.ids import new_id
-from shared.testing.builders import contribution_assessed
+from testing.builders import contribution_assessed
 
 PAGE = 4
 

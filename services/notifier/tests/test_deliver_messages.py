@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifier.adapters.http_sms_provider import HttpSmsProvider
+from services.notifier.adapters.sms.provider import HttpSmsProvider
 from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
 from shared.kernel.clock import SHANGHAI
 from shared.kernel.events import PaymentSettled
-from shared.testing.builders import (
+from testing.builders import (
     contribution_assessed,
     payment_delayed,
     payment_requested,

@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.notifier.adapters.identity_contacts import IdentityContacts, open_redis
+from services.notifier.adapters.identity.contacts import IdentityContacts, open_redis
 from shared.kernel.errors import Unavailable
 from shared.kernel.ids import new_id
-from shared.runtime.http_server import serve
-from shared.runtime.sealing import Sealer
-from shared.runtime.service_token import ServiceSigner, ServiceTokens
-from shared.testing.eventually import eventually
+from shared.runtime.http.server import serve
+from shared.runtime.keys.sealing import Sealer
+from shared.runtime.keys.service_token import ServiceSigner, ServiceTokens
+from testing.eventually import eventually
 
 PERSON = new_id()
 PHONE = "+8613800138000"

@@ -9,7 +9,7 @@ import pytest
 from services.notifier.tests.world import A_DAY_AND_A_MINUTE, World
 from shared.kernel.events import Message, PaymentDelayed, PaymentRequested
 from shared.kernel.ids import new_id
-from shared.testing.builders import (
+from testing.builders import (
     contribution_assessed,
     payment_delayed,
     payment_failed,

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from services.notifier.adapters.consumer import reactions
 from services.notifier.adapters.jinja_texts import JinjaTexts
-from services.notifier.adapters.repositories import statements_of, transactions_of
+from services.notifier.adapters.postgres.unit import statements_of, transactions_of
 from services.notifier.application.deliver_messages import DeliverMessages
 from services.notifier.application.ports import SmsProvider, SmsText
 from services.notifier.domain.announcements import ANNOUNCEMENTS
@@ -20,8 +20,8 @@ from services.notifier.domain.deliveries import Answer, Delivery, Schedule
 from shared.kernel.clock import FixedClock
 from shared.kernel.errors import Unavailable
 from shared.kernel.events import Event, Message
-from shared.runtime.database import Database
-from shared.testing.builders import message
+from shared.runtime.database.database import Database
+from testing.builders import message
 
 # Everything at once: a test moves the clock instead of waiting.
 AT_ONCE = Schedule(

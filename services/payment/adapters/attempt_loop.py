@@ -3,7 +3,7 @@
 import asyncio
 
 from services.payment.application.run_attempts import AttemptRunner
-from shared.runtime.due_loop import DueLoop
+from shared.runtime.process.due_loop import DueLoop
 
 
 class AttemptLoop(DueLoop):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from services.payment.adapters.repositories import PaymentUnit
+from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.application import apply_money_decisions
 from services.payment.application.open_orders import OrderOpener
 from shared.kernel.clock import Clock
@@ -16,8 +16,8 @@ from shared.kernel.events import (
     PaymentOutcomeAsked,
     PaymentRequested,
 )
-from shared.runtime.consumer import Consumer, Reaction
-from shared.runtime.unit_of_work import Unit
+from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.messaging.consumer import Consumer, Reaction
 
 CONSUMER = "payment"
 

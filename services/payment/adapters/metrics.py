@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.runtime.metrics import REGISTRY, SECONDS
+from shared.runtime.ground.metrics import REGISTRY, SECONDS
 
 CHANNEL_CALL_SECONDS = Histogram(
     "songhe_channel_call_seconds",

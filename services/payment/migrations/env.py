@@ -1,5 +1,5 @@
 """Alembic's entry: this service's tables only."""
 
-from shared.runtime.migrations import run_env
+from shared.runtime.process.migrations import run_env
 
 run_env()

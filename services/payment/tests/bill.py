@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from services.payment.adapters.repositories import PaymentUnit
-from services.payment.adapters.returns_api import ASK_PAUSE
+from services.payment.adapters.http.returns import ASK_PAUSE
+from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.close_attempts import want_attempt_closed
 from services.payment.application.expire_orders import expire_orders
@@ -26,7 +26,7 @@ from services.payment.tests.world import World
 from shared.kernel.errors import Refused
 from shared.kernel.events import PaymentSettled, decode
 from shared.kernel.ids import new_id
-from shared.testing.builders import message, money_accepted, money_rejected
+from testing.builders import message, money_accepted, money_rejected
 
 # More than any story needs until nothing moves any more.
 ROUNDS_MAX = 30

@@ -20,7 +20,7 @@ from services.payment.domain.payment_attempt import AttemptStatus, Call, Payment
 from services.payment.domain.payment_order import OrderStatus, PaymentOrder
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
-from shared.testing.builders import SOME_TIME
+from testing.builders import SOME_TIME
 
 AMOUNT = Money(150_920)
 EXPIRES_AT = SOME_TIME + timedelta(minutes=30)

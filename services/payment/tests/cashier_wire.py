@@ -14,17 +14,17 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.payment.adapters.alipay_calls import AlipayAccount
-from services.payment.adapters.alipay_channel import AlipayChannel
-from services.payment.adapters.alipay_keys import AlipayKeyFolder
-from services.payment.adapters.alipay_signing import response_root, string_to_verify
-from services.payment.adapters.channel_http import ChannelHttp
-from services.payment.adapters.circuit import Circuit
-from services.payment.adapters.rsa_signatures import sign
-from services.payment.adapters.wechatpay_cashier import WechatpayAccount
-from services.payment.adapters.wechatpay_channel import WechatpayChannel
-from services.payment.adapters.wechatpay_keys import WechatpayKeyFolder
-from services.payment.adapters.wechatpay_signing import answer_message
+from services.payment.adapters.alipay.calls import AlipayAccount
+from services.payment.adapters.alipay.channel import AlipayChannel
+from services.payment.adapters.alipay.keys import AlipayKeyFolder
+from services.payment.adapters.alipay.signing import response_root, string_to_verify
+from services.payment.adapters.channels.circuit import Circuit
+from services.payment.adapters.channels.http import ChannelHttp
+from services.payment.adapters.channels.rsa_signatures import sign
+from services.payment.adapters.wechatpay.cashier import WechatpayAccount
+from services.payment.adapters.wechatpay.channel import WechatpayChannel
+from services.payment.adapters.wechatpay.keys import WechatpayKeyFolder
+from services.payment.adapters.wechatpay.signing import answer_message
 from services.payment.domain.channel_notification import RawNotification
 from services.payment.tests.channel_keys import (
     a_certificate,

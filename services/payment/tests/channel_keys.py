@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from services.payment.adapters.rsa_signatures import parse_private_key
+from services.payment.adapters.channels.rsa_signatures import parse_private_key
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -7,15 +7,15 @@ import pytest
 import pytest_asyncio
 
 from sandbox.tests.running import RunningSandbox, running_sandbox
-from services.payment.adapters.bank_direct_debit_channel import BankDirectDebitChannel
-from services.payment.adapters.channel_http import open_client
+from services.payment.adapters.bank.direct_debit import BankDirectDebitChannel
+from services.payment.adapters.channels.http import open_client
 from services.payment.tests.building import CASHIER, OTHER_CASHIER
 from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.running_payment import Payment, running_payment
 from services.payment.tests.world import World, some_clock
 from shared.kernel.clock import SystemClock
-from shared.runtime.database import Database, open_database
+from shared.runtime.database.database import Database, open_database
 
 # A call that hangs in a test costs this much.
 CALL_TIMEOUT_SECONDS = 0.5

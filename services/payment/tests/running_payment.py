@@ -13,9 +13,9 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
-from services.payment.adapters.channel_pace import ChannelPace
-from services.payment.adapters.order_streams import OrderStreams
-from services.payment.adapters.switch_board import SwitchBoard
+from services.payment.adapters.channels.pace import ChannelPace
+from services.payment.adapters.http.order_streams import OrderStreams
+from services.payment.adapters.postgres.switch_board import SwitchBoard
 from services.payment.domain.channel_notification import RawNotification
 from services.payment.main import compose_api
 from services.payment.settings import ApiSettings
@@ -23,9 +23,9 @@ from services.payment.tests.building import CASHIER
 from services.payment.tests.world import World
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
-from shared.runtime.access_token import NamedKey, sign_access_token
-from shared.runtime.http_server import serve
-from shared.testing.eventually import eventually
+from shared.runtime.http.server import serve
+from shared.runtime.keys.access_token import NamedKey, sign_access_token
+from testing.eventually import eventually
 
 Json = dict[str, Any]
 LINE_SECONDS = 10

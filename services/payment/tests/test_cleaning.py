@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from services.payment.adapters.refused_notifications import DELETED_MAX, delete_old
+from services.payment.adapters.postgres.refused_notifications import DELETED_MAX, delete_old
 from services.payment.tests.building import CASHIER
 from services.payment.tests.running_payment import Payment
 from services.payment.tests.world import World

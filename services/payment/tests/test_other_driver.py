@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest_asyncio
 
-from services.payment.adapters.order_views import find_order, read_changed
+from services.payment.adapters.postgres.views import find_order, read_changed
 from services.payment.domain.channel_answer import Succeeded
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import World, asked_again, some_clock
 from shared.kernel.money import Money
-from shared.runtime.database import Database, open_database
-from shared.testing.builders import message, money_accepted, money_rejected
+from shared.runtime.database.database import Database, open_database
+from testing.builders import message, money_accepted, money_rejected
 
 
 @pytest_asyncio.fixture

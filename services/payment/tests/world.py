@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.payment.adapters.consumer import build_consumer
-from services.payment.adapters.repositories import PaymentUnit, statements_of, transactions_of
+from services.payment.adapters.postgres.unit import PaymentUnit, statements_of, transactions_of
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, FirstCalls, Transactions
@@ -23,8 +23,8 @@ from services.payment.domain.switch import Switch
 from services.payment.tests.fake_cashier import FakeCashier
 from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
-from shared.runtime.database import Database, is_transient
-from shared.testing.builders import message, payment_outcome_asked, payment_requested
+from shared.runtime.database.database import Database, is_transient
+from testing.builders import message, payment_outcome_asked, payment_requested
 
 BUSINESS_TABLES = ("payment_order", "payment_attempt", "refund")
 # Small enough for tests to wait for, large enough for a busy machine.

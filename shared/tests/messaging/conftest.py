@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from shared.runtime.database import Database, open_database
-from shared.testing.databases import Databases
+from shared.runtime.database.database import Database, open_database
 from shared.tests.messaging.ledger import create_tables
+from testing.databases import Databases
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from confluent_kafka import Message as KafkaMessage
 from sqlalchemy import text
 
 from shared.kernel.events import Event, Message, MoneyAccepted, encode_body, encode_headers
-from shared.runtime.database import Database
-from shared.runtime.messaging_tables import create_messaging_tables
-from shared.runtime.unit_of_work import Unit
-from shared.testing.builders import envelope, money_accepted
-from shared.testing.databases import plain
+from shared.runtime.database.database import Database
+from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.messaging.tables import create_messaging_tables
+from testing.builders import envelope, money_accepted
+from testing.databases import plain
 
 TABLES = """
 CREATE TABLE aggregate (id uuid PRIMARY KEY, version integer NOT NULL);

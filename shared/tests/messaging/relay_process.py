@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import structlog
 
-from shared.runtime.database import open_database
-from shared.runtime.lease import Lease
-from shared.runtime.relay import Relay
+from shared.runtime.database.database import open_database
+from shared.runtime.messaging.lease import Lease
+from shared.runtime.messaging.relay import Relay
 
 
 async def main(url: str, kafka: str, lease_seconds: float) -> None:

@@ -16,17 +16,17 @@ from sqlalchemy import text
 
 from shared.kernel.errors import Contradiction, Malformed
 from shared.kernel.events import MoneyAccepted
-from shared.runtime import database as database_module
-from shared.runtime.consumer import Consumer
-from shared.runtime.database import Database, open_database
-from shared.runtime.dead_letters import discard, list_dead_letters, replay_all, replay_key
-from shared.runtime.dispatch import Dispatch
-from shared.runtime.metrics import REGISTRY
-from shared.testing.builders import envelope, kafka_record, message, money_accepted
-from shared.testing.databases import plain
-from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.database import database as database_module
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.ground.metrics import REGISTRY
+from shared.runtime.messaging.consumer import Consumer
+from shared.runtime.messaging.dead_letters import discard, list_dead_letters, replay_all, replay_key
+from shared.runtime.messaging.dispatch import Dispatch
 from shared.tests.messaging.ledger import Effects, rows
+from testing.builders import envelope, kafka_record, message, money_accepted
+from testing.databases import plain
+from testing.eventually import eventually
+from testing.servers import Infrastructure
 
 Record = tuple[bytes | None, Sequence[tuple[str, bytes]], bytes | None]
 

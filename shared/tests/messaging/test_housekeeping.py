@@ -12,14 +12,14 @@ from asyncpg import LockNotAvailableError
 from sqlalchemy import text
 
 from shared.kernel.clock import FixedClock
-from shared.runtime import housekeeping
-from shared.runtime.database import Database, open_database
-from shared.runtime.housekeeping import Housekeeping
-from shared.runtime.metrics import REGISTRY
-from shared.runtime.unit_of_work import Item
-from shared.testing.databases import plain, waits_for_lock
-from shared.testing.eventually import eventually
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.unit_of_work import Item
+from shared.runtime.ground.metrics import REGISTRY
+from shared.runtime.messaging import housekeeping
+from shared.runtime.messaging.housekeeping import Housekeeping
 from shared.tests.messaging.ledger import INSERT, outbox_row, rows
+from testing.databases import plain, waits_for_lock
+from testing.eventually import eventually
 
 PARTITIONS = (
     "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"

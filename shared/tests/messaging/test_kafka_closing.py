@@ -6,9 +6,9 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from shared.runtime.kafka_closing import close_producer
-from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.messaging.kafka_closing import close_producer
+from testing.eventually import eventually
+from testing.servers import Infrastructure
 
 
 async def test_a_producer_whose_batch_was_given_up_on_its_way_is_closed_all_the_same(

@@ -19,15 +19,12 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.partitioner import murmur2 as of_the_client
 from sqlalchemy import text
 
-from shared.runtime import sender
-from shared.runtime.backoff import Backoff
-from shared.runtime.database import Database, open_database
-from shared.runtime.lease import Lease
-from shared.runtime.outbox import Range, mark_sent, read_resend, resend
-from shared.runtime.relay import Relay
-from shared.testing.databases import plain
-from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.database.database import Database, open_database
+from shared.runtime.ground.backoff import Backoff
+from shared.runtime.messaging import sender
+from shared.runtime.messaging.lease import Lease
+from shared.runtime.messaging.outbox import Range, mark_sent, read_resend, resend
+from shared.runtime.messaging.relay import Relay
 from shared.tests.messaging.ledger import (
     INSERT,
     first_occurrences,
@@ -38,6 +35,9 @@ from shared.tests.messaging.ledger import (
     read_sequences,
     rows,
 )
+from testing.databases import plain
+from testing.eventually import eventually
+from testing.servers import Infrastructure
 
 ROOT = Path(__file__).parents[3]
 UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"

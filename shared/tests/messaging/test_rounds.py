@@ -6,9 +6,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.batch import rounds
-from shared.runtime.consumer import Place, Received, receive
-from shared.testing.builders import kafka_record, message, money_accepted, money_rejected
+from shared.runtime.messaging.batch import rounds
+from shared.runtime.messaging.consumer import Place, Received, receive
+from testing.builders import kafka_record, message, money_accepted, money_rejected
 
 PERSONS = [uuid.UUID(int=number) for number in range(5)]
 BUILDERS = [money_accepted, money_rejected]

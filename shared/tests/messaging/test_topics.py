@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.kernel.errors import Contradiction, Unavailable
-from shared.runtime.topics import TOPICS, Topic, create_topics
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.messaging.topics import TOPICS, Topic, create_topics
+from testing.servers import Infrastructure
 
 
 async def test_topics_are_created_once_and_verified_again(infrastructure: Infrastructure) -> None:

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from shared.kernel.events import MoneyAccepted
-from shared.runtime.database import Database
-from shared.runtime.unit_of_work import Unit
-from shared.testing.builders import money_accepted
+from shared.runtime.database.database import Database
+from shared.runtime.database.unit_of_work import Unit
 from shared.tests.messaging.ledger import rows
+from testing.builders import money_accepted
 
 OUTBOX = "SELECT event_id FROM outbox"
 

@@ -9,15 +9,15 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from shared.kernel.events import MoneyAccepted
-from shared.runtime import topics
-from shared.runtime.consumer import Consumer
-from shared.runtime.database import Database
-from shared.runtime.dispatch import Dispatch
-from shared.runtime.relay import Relay
-from shared.testing.eventually import eventually
-from shared.testing.infrastructure import Infrastructure
+from shared.runtime.database.database import Database
+from shared.runtime.messaging import topics
+from shared.runtime.messaging.consumer import Consumer
+from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.messaging.relay import Relay
 from shared.tests.messaging.ledger import Effects, rows
 from shared.tests.messaging.test_relay import running, until_sent, write
+from testing.eventually import eventually
+from testing.servers import Infrastructure
 
 FOUND, DECLARED = 3, 6
 

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from shared.runtime.messaging_tables import create_messaging_tables
+from shared.runtime.messaging.tables import create_messaging_tables
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ Processes of the revision before keep running beside it.
 
 from alembic import op
 
-from shared.runtime.messaging_tables import take_small_samples
+from shared.runtime.messaging.tables import take_small_samples
 
 revision = "0004"
 down_revision = "0003"

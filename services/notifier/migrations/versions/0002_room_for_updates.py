@@ -5,7 +5,7 @@ Only storage settings: processes of the revision before keep running beside it.
 
 from alembic import op
 
-from shared.runtime.messaging_tables import make_room
+from shared.runtime.messaging.tables import make_room
 
 revision = "0002"
 down_revision = "0001"

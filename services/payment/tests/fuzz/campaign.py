@@ -12,7 +12,7 @@ from random import Random
 
 import httpx2
 
-from services.payment.adapters.wechatpay_signing import CLOCK_OFFSET_LIMIT_SECONDS
+from services.payment.adapters.wechatpay.signing import CLOCK_OFFSET_LIMIT_SECONDS
 from services.payment.application.ports import CashierChannel
 from services.payment.domain.channel_notification import (
     NotificationRefused,

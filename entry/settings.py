@@ -1,0 +1,24 @@
+"""Where the entry listens and where the services are."""
+
+import httpx2
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from entry.paths import SERVICES
+from shared.runtime.process.settings import HttpUrl, Port
+
+
+class EntrySettings(BaseSettings):
+    """Where the entry listens and where the services are."""
+
+    model_config = SettingsConfigDict(env_prefix="SONGHE_", extra="ignore", frozen=True)
+
+    entry_http_host: str = "127.0.0.1"
+    entry_http_port: Port
+    entry_identity_url: HttpUrl
+    entry_billing_url: HttpUrl
+    entry_payment_url: HttpUrl
+    entry_notifier_url: HttpUrl
+
+    @property
+    def services(self) -> dict[str, httpx2.URL]:
+        return {name: httpx2.URL(getattr(self, f"entry_{name}_url")) for name in SERVICES}

@@ -1,0 +1,148 @@
+"""What payment's endpoints work with, and what they share."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from services.payment.adapters.channels.pace import ChannelPace
+from services.payment.adapters.http.models import SupportLine, Words
+from services.payment.adapters.http.notification_desk import NotificationDesk
+from services.payment.adapters.http.order_streams import OrderStreams
+from services.payment.adapters.postgres.refused_notifications import Evidence
+from services.payment.adapters.postgres.switch_board import SwitchBoard
+from services.payment.adapters.postgres.views import OrderView, find_order
+from services.payment.adapters.redis.stream_tickets import StreamTickets
+from services.payment.application.call_cashiers import CashierCalls
+from services.payment.application.ports import CashierChannel
+from services.payment.domain.channel import Capabilities, ChannelKind
+from services.payment.domain.refusal import (
+    CHANNEL_SILENT,
+    CHANNEL_STOPPED,
+    PaymentRefused,
+    Wording,
+    filled,
+)
+from services.payment.domain.status_text import Language
+from shared.kernel.clock import Clock
+from shared.kernel.errors import Refused, Unavailable
+from shared.runtime.database.database import Database
+from shared.runtime.http.client_address import ClientAddresses
+from shared.runtime.http.languages import PreferredLanguage
+
+# A phone may keep what it shows, but asks each time whether it is still true.
+OWN_CACHE = "private, no-cache"
+OUTAGES = {"channel_stopped": CHANNEL_STOPPED, "channel_silent": CHANNEL_SILENT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the endpoints work with; `main` puts it on the application.
+
+    `channels` are all whose orders may exist; those that can be called are in `calls`.
+    """
+
+    database: Database
+    channels: Mapping[str, Capabilities]
+    calls: CashierCalls
+    desk: NotificationDesk
+    evidence: Evidence
+    switches: SwitchBoard
+    pace: ChannelPace
+    support: SupportLine
+    tickets: StreamTickets
+    streams: OrderStreams
+    client_addresses: ClientAddresses
+    return_base_url: str | None
+    clock: Clock
+
+    @property
+    def configured(self) -> dict[str, Capabilities]:
+        """Channels that can take a payment; the direct ones are called by the worker."""
+        return {
+            id: channel
+            for id, channel in self.channels.items()
+            if (channel.kind is ChannelKind.DIRECT and channel.usable) or id in self.calls.channels
+        }
+
+    @cached_property
+    def cashiers(self) -> dict[str, CashierChannel]:
+        """Channels that tell us of payments by themselves."""
+        called = self.calls.channels.items()
+        return {id: channel for id, channel in called if isinstance(channel, CashierChannel)}
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """Channels that this process spares its calls just now, because none was answered."""
+        opened = self.calls.channels.items()
+        return frozenset(id for id, channel in opened if not channel.capabilities.usable)
+
+    def words(self, language: Language) -> Words:
+        return Words(
+            channels=self.channels,
+            support=self.support,
+            language=language,
+            now=self.clock.now(),
+            stopped=self.switches.stopped,
+        )
+
+    def channel_name(self, channel_id: str) -> Wording:
+        channel = self.channels.get(channel_id)
+        return Wording(channel.name.zh, channel.name.en) if channel else Wording("", "")
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _language(preferred: PreferredLanguage) -> Language:
+    return Language(preferred)
+
+
+Here = Annotated[Parts, Depends(_parts)]
+InLanguage = Annotated[Language, Depends(_language)]
+
+
+async def find(here: Parts, order_id: UUID, person_id: UUID) -> OrderView:
+    """Raises Refused: unknown, somebody else's and not yet opened orders answer the same."""
+    view = await find_order(here.database, order_id, person_id=person_id)
+    if view is None:
+        raise Refused(
+            "order_not_yet_known",
+            "There is no such order of yours, or not yet.",
+            status=404,
+            extra={"retry_after_seconds": 1},
+        )
+    return view
+
+
+@contextmanager
+def told_in(language: Language, channel: Wording) -> Iterator[None]:
+    """What is refused inside is told in the caller's language."""
+    try:
+        yield
+    except PaymentRefused as refusal:
+        detail = refusal.wording.in_language(language)
+        raise Refused(refusal.code, detail, status=refusal.status, extra=refusal.extra) from refusal
+    except Unavailable as outage:
+        if outage.code not in OUTAGES:
+            raise
+        detail = filled(OUTAGES[outage.code], channel).in_language(language)
+        seconds = outage.retry_after_seconds
+        raise Unavailable(outage.code, detail, retry_after_seconds=seconds) from outage
+
+
+def answer_if_changed(content: bytes, if_none_match: str | None) -> Response:
+    """Words depend on language and time, so the tag is made of the whole content."""
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": OWN_CACHE, "Vary": "Accept-Language"}
+    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
+    if tag in known or known == ["*"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")

@@ -1,0 +1,215 @@
+"""Reading and marking the outbox; what commits is sent, in the order of each aggregate.
+
+Rows are found by their status, never by `id > last`: a transaction that commits late would be
+passed over by such a cursor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import TextClause, text
+
+from shared.runtime.database.database import Database
+from shared.runtime.database.statements import Connection
+
+COLUMNS = "id, created_at, event_id, topic, key, headers, body, now() AS read_at"
+SELECT_UNSENT = text(
+    f"SELECT {COLUMNS} FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :row_count"
+)
+SELECT_RESEND = text(
+    f"""
+    SELECT {COLUMNS} FROM outbox
+    WHERE resend_at IS NOT NULL AND sent_at IS NOT NULL ORDER BY id LIMIT :row_count
+    """
+)
+MARK_SENT = text(
+    """
+    UPDATE outbox SET sent_at = now()
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND sent_at IS NULL
+      AND created_at BETWEEN :oldest AND :newest
+    """
+)
+# One trip for both: the rows that are marked here still look unsent to the same statement.
+MARK_AND_SELECT = text(
+    f"""
+    WITH marked AS ({MARK_SENT.text})
+    SELECT {COLUMNS} FROM outbox
+    WHERE sent_at IS NULL AND id NOT IN (SELECT unnest(CAST(:ids AS bigint[])))
+    ORDER BY id LIMIT :row_count
+    """
+)
+# A wish to send again that came after this reading is kept.
+MARK_RESENT = text(
+    """
+    UPDATE outbox SET sent_at = now(), resend_at = NULL
+    WHERE id = ANY(CAST(:ids AS bigint[])) AND resend_at <= :read_at
+      AND created_at BETWEEN :oldest AND :newest
+    """
+)
+MEASURE = text(
+    """
+    SELECT count(*) AS unsent,
+           coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_age_seconds
+    FROM (SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :limit) AS unsent
+    """
+)
+# Counting more than this would cost more than the figure is worth.
+UNSENT_COUNT_MAX = 100_000
+
+_headers_decoder = msgspec.json.Decoder(list[tuple[str, str]])
+
+
+class Sendable(msgspec.Struct, frozen=True):
+    """One outbox row as the relay sends it."""
+
+    id: int
+    created_at: datetime
+    event_id: UUID
+    topic: str
+    key: bytes
+    headers: list[tuple[str, bytes]]
+    body: bytes
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """How much waits, and for how long; rows that are told again do not count."""
+
+    unsent_count: int
+    oldest_age_seconds: float
+
+
+async def read_unsent(
+    connection: Connection, row_count: int, *, mark: Sequence[Sendable] = ()
+) -> list[Sendable]:
+    """The oldest rows that never went out; those of `mark` went out, and are marked with it."""
+    if mark:
+        return await _read(connection, MARK_AND_SELECT, row_count, _marked(mark))
+    return await _read(connection, SELECT_UNSENT, row_count)
+
+
+async def read_resend(connection: Connection, row_count: int) -> list[Sendable]:
+    """Rows that went out before and are wanted again."""
+    return await _read(connection, SELECT_RESEND, row_count)
+
+
+async def mark_sent(connection: Connection, rows: Sequence[Sendable], *, again: bool) -> None:
+    """Remember that the broker acknowledged these rows."""
+    if not rows:
+        return
+    if again:
+        await connection.execute(MARK_RESENT, _marked(rows) | {"read_at": rows[0].read_at})
+    else:
+        await connection.execute(MARK_SENT, _marked(rows))
+
+
+def _marked(rows: Sequence[Sendable]) -> dict[str, object]:
+    return {
+        "ids": [row.id for row in rows],
+        "oldest": min(row.created_at for row in rows),
+        "newest": max(row.created_at for row in rows),
+    }
+
+
+async def measure(connection: Connection) -> OutboxState:
+    """Count what waits (at most 100,000) and the age of its oldest row in seconds."""
+    row = (await connection.execute(MEASURE, {"limit": UNSENT_COUNT_MAX})).one()
+    return OutboxState(unsent_count=row.unsent, oldest_age_seconds=row.oldest_age_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which events to send again: by id, by outbox number, or by the time they were written."""
+
+    event_ids: Sequence[UUID] = ()
+    first_id: int | None = None
+    last_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+# In steps, since a range may hold two weeks: one statement would run into its time-out.
+RESEND = text(
+    """
+    WITH chosen AS (
+        SELECT created_at, id FROM outbox
+        WHERE sent_at IS NOT NULL
+          AND (created_at, id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS bigint))
+          AND (CAST(:event_ids AS uuid[]) IS NULL OR event_id = ANY(CAST(:event_ids AS uuid[])))
+          AND (CAST(:first_id AS bigint) IS NULL OR id >= :first_id)
+          AND (CAST(:last_id AS bigint) IS NULL OR id <= :last_id)
+          AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
+          AND (CAST(:until AS timestamptz) IS NULL OR created_at < :until)
+        ORDER BY created_at, id LIMIT :row_count
+        FOR UPDATE
+    )
+    UPDATE outbox SET resend_at = now() FROM chosen
+    WHERE outbox.created_at = chosen.created_at AND outbox.id = chosen.id
+    RETURNING outbox.created_at, outbox.id
+    """
+)
+RESEND_STEP_ROWS = 5_000
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def resend(database: Database, chosen: Range) -> int:
+    """Ask the relay to send a range again, original ids and bodies; returns how many rows.
+
+    They go out when no row waits that never went out. Consumers know them by their inbox.
+    """
+    after: tuple[datetime, int] = (BEGINNING, 0)
+    total_count = 0
+    while True:
+        rows = await _resend_step(database, chosen, after)
+        total_count += len(rows)
+        if len(rows) < RESEND_STEP_ROWS:
+            return total_count
+        after = max(rows)
+
+
+async def _resend_step(
+    database: Database, chosen: Range, after: tuple[datetime, int]
+) -> list[tuple[datetime, int]]:
+    async with database.transaction() as unit:
+        result = await unit.connection.execute(
+            RESEND,
+            {
+                "after_time": after[0],
+                "after_id": after[1],
+                "event_ids": list(chosen.event_ids) or None,
+                "first_id": chosen.first_id,
+                "last_id": chosen.last_id,
+                "since": chosen.since,
+                "until": chosen.until,
+                "row_count": RESEND_STEP_ROWS,
+            },
+        )
+        rows = [(row.created_at, row.id) for row in result]
+        unit.has_sendable = bool(rows)
+        return rows
+
+
+async def _read(
+    connection: Connection,
+    statement: TextClause,
+    row_count: int,
+    values: Mapping[str, object] | None = None,
+) -> list[Sendable]:
+    rows = await connection.execute(statement, {"row_count": row_count, **(values or {})})
+    return [
+        Sendable(
+            id=row_id,
+            created_at=created_at,
+            event_id=event_id,
+            topic=topic,
+            key=key.encode(),
+            headers=[(name, value.encode()) for name, value in _headers_decoder.decode(headers)],
+            body=bytes(body),
+            read_at=read_at,
+        )
+        for row_id, created_at, event_id, topic, key, headers, body, read_at in rows
+    ]
