@@ -5,7 +5,7 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS packages
 ARG SERVICE
 COPY deploy/locks/${SERVICE}.lock /tmp/requirements.lock
-# A folder of its own: the last stage takes it as it is, without pip's cache or pip's leavings.
+# A folder of its own: the last stage takes it as it is, without pip's cache.
 RUN pip install --no-cache-dir --no-deps --no-compile --require-hashes \
     --target /packages -r /tmp/requirements.lock
 
@@ -13,7 +13,7 @@ FROM ${PYTHON_IMAGE} AS code
 ARG SERVICE
 COPY . /source
 # Only what this process imports: no tests, no other service.
-RUN python /source/deploy/images/gather.py "${SERVICE}" /source /app && mkdir /data
+RUN PYTHONPATH=/source python /source/deploy/images/gather.py "${SERVICE}" /source /app && mkdir /data
 
 FROM ${PYTHON_IMAGE}
 ARG SERVICE

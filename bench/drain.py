@@ -26,7 +26,7 @@ OPEN_ATTEMPTS = """
     SELECT count(*) FROM payment_attempt WHERE status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')
 """
 UNSENT = """
-    SELECT (SELECT count(*) FROM outbox WHERE sent_at IS NULL)
+    SELECT (SELECT count(*) FROM outbox_queue)
          + (SELECT count(*) FROM outbox WHERE resend_at IS NOT NULL)
 """
 DUE_SMS = "SELECT count(*) FROM notification WHERE due_at IS NOT NULL"

@@ -7,6 +7,7 @@ which waited in the generator is not forgotten.
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import msgspec
 import psycopg
 from msgspec.structs import replace
 
-from bench import cpu
+from bench import cpu, relaying
 from bench.drain import wait_until_drained
 from bench.yardstick import core_speed
 from devstack.plan import ROOT
@@ -33,11 +34,6 @@ PAID = """
 RECORDED = """
     SELECT payment_order_id, pg_xact_commit_timestamp(xmin) FROM notification
     WHERE template = 'payment_settled' AND channel = 'inbox' AND occurred_at >= %s
-"""
-# From before the commit to behind the acknowledgement: a little more than the truth.
-RELAYED = """
-    SELECT extract(epoch FROM sent_at - created_at)::float8 FROM outbox
-    WHERE created_at >= %s AND created_at < %s AND sent_at IS NOT NULL
 """
 END_SECONDS = 60.0
 
@@ -96,6 +92,7 @@ def run_step(core: CoreStack, rate: float, window: Window, *, drain_seconds: flo
         wait_until_drained(core.databases, core.kafka, within_seconds=drain_seconds)
         speed = core_speed()
         before, theft = cpu.cpu_seconds(core), cpu.Theft()
+        relayed = relaying.read_counts(core)
         assessing = cpu.of_process(generator.pid)
         generator.start()
         generator.wait()
@@ -103,7 +100,8 @@ def run_step(core: CoreStack, rate: float, window: Window, *, drain_seconds: flo
     used, stolen = cpu.between(before, cpu.cpu_seconds(core)), theft.share()
     history = read_history(file)
     used["generator"] = history.cpu_seconds - assessing
-    measured = _measure(core, rate, window, history, used, drained)
+    relay_ms = _relay_ms(relaying.read_counts(core) - relayed)
+    measured = _measure(core, rate, window, history, used, drained, relay_ms)
     return replace(measured, stolen_share=stolen, core_speed=speed)
 
 
@@ -114,6 +112,7 @@ def _measure(
     history: History,
     used: dict[str, float],
     drained: float,
+    relay_ms: Latency,
 ) -> StepResult:
     completed = completions(core, history)
     begin = history.began_at + timedelta(seconds=window.warm_up_seconds)
@@ -130,7 +129,7 @@ def _measure(
         orders=len(history.acknowledged),
         settled_rate=inside / window.steady_seconds,
         latency_ms=latency_ms(latencies),
-        relay_ms=latency_ms(_relayed(core, begin, end)),
+        relay_ms=relay_ms,
         cpu_us_per_order={
             name: seconds * 1e6 / len(history.acknowledged)
             for name, seconds in sorted(used.items())
@@ -168,12 +167,10 @@ def latency_ms(seconds: Sequence[float]) -> Latency:
     return Latency(p50=p50, p95=p95, p99=p99, max=ordered[-1] * 1e3)
 
 
-def _relayed(core: CoreStack, begin: datetime, end: datetime) -> list[float]:
-    seconds: list[float] = []
-    for service in ("billing", "payment"):
-        with psycopg.connect(core.databases[service]) as connection:
-            seconds += [row[0] for row in connection.execute(RELAYED, [begin, end]).fetchall()]
-    return seconds
+def _relay_ms(sent: Counter[float]) -> Latency:
+    """Of every event of the step, the warm-up's too: the relay counts them in buckets."""
+    p50, p95, p99, most = (relaying.quantile(sent, share) * 1e3 for share in (0.5, 0.95, 0.99, 1))
+    return Latency(p50=p50, p95=p95, p99=p99, max=most)
 
 
 def times(url: str, statement: str, since: datetime) -> dict[UUID, datetime]:

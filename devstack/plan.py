@@ -13,28 +13,28 @@ from devstack.externals import Externals
 from devstack.keys import development as keys
 from devstack.problems import SettingError
 from devstack.processes import Program
+from shared.catalogue import ENTRY, SANDBOX, SERVICES, names_of
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-SERVICES = keys.SERVICES
 SERVERS = ("postgres", "redis", "kafka")
 # Started in this order and stopped in the reverse one; members of one stage go together.
 STAGES: tuple[tuple[str, ...], ...] = (
     SERVERS,
     ("sandbox",),
-    tuple(f"{service}-{process}" for service in SERVICES for process in ("api", "worker")),
+    tuple(names_of()),
     ("entry",),
 )
 NAMES = tuple(name for stage in STAGES for name in stage)
 PORT_NAMES = (
     "entry",
-    *(f"{service}-api" for service in SERVICES),
+    *names_of("api"),
     "sandbox",
     "postgres",
     "redis",
     "kafka",
     "kafka-controller",
-    *(f"{service}-{process}-metrics" for service in SERVICES for process in ("api", "worker")),
+    *(f"{name}-metrics" for name in names_of()),
 )
 # Who we are at the channels that the sandbox plays: it knows no other merchant.
 ALIPAY_APP_ID = "2021000000000001"
@@ -162,7 +162,7 @@ class Plan:
 
     def _python_program(self, name: str) -> Program:
         owner, _, process = name.partition("-")
-        module = owner if owner in ("sandbox", "entry") else f"services.{owner}"
+        module = owner if owner in (SANDBOX, ENTRY) else f"services.{owner}"
         probe = self.metrics.get(name) or self.urls[name]
         return Program(
             name=name,
@@ -186,7 +186,7 @@ class Plan:
             "SONGHE_IDENTITY_URL": self.urls["identity"],
             **self._own_settings(service),
         }
-        if process in ("api", "worker"):
+        if f"{service}-{process}" in NAMES:
             settings["SONGHE_METRICS_HOST"] = HOST
             settings["SONGHE_METRICS_PORT"] = str(self.ports[f"{service}-{process}-metrics"])
         if process == "api":

@@ -18,10 +18,11 @@ from devstack import externals as external_servers
 from devstack import jars, kafka, plan, ports, postgres
 from devstack.externals import Externals
 from devstack.keys import development as keys
-from devstack.plan import NAMES, ROOT, SERVERS, SERVICES, STAGES, Plan
+from devstack.plan import NAMES, ROOT, SERVERS, STAGES, Plan
 from devstack.problems import DevstackError
 from devstack.processes import Processes, Program, end_all
 from devstack.report import Report, Silence
+from shared.catalogue import SERVICES
 
 LOCK_SECONDS = 120.0
 ONE_SHOT_SECONDS = 120.0

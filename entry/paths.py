@@ -2,7 +2,8 @@
 
 from urllib.parse import unquote
 
-SERVICES = ("identity", "billing", "payment", "notifier")
+from shared.catalogue import SERVICES
+
 # Nobody nests percent-encoding deeper than this in good faith.
 DECODINGS_MAX = 5
 

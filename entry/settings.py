@@ -3,7 +3,7 @@
 import httpx2
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from entry.paths import SERVICES
+from shared.catalogue import SERVICES
 from shared.runtime.process.settings import HttpUrl, Port
 
 

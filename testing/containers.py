@@ -22,6 +22,7 @@ from testcontainers.core.docker_client import get_docker_host
 
 from devstack import kafka, postgres, valkey
 from devstack.processes import birth_of
+from testing.child import free_port
 from testing.images import images
 from testing.servers import Infrastructure, InfrastructureError
 
@@ -139,7 +140,7 @@ def _redis(image: str) -> DockerContainer:
 def _start_kafka(stack: ExitStack, image: str) -> tuple[int, DockerContainer]:
     """Kafka tells its clients its own port, so it has to be known before the start."""
     for tries_left in reversed(range(PORT_TRIES)):
-        port = _free_port()
+        port = free_port()
         try:
             return port, stack.enter_context(_started(_kafka(image, port)))
         except InfrastructureError as error:
@@ -206,13 +207,6 @@ def _started(container: DockerContainer) -> Iterator[DockerContainer]:
 
 def _port_of(container: DockerContainer, port: int) -> int:
     return int(container.get_docker_client().port(container.get_container_id(), port))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(container: DockerContainer, is_ready: Callable[[], bool]) -> None:

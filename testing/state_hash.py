@@ -15,8 +15,10 @@ MESSAGING_TABLES = frozenset(
         "idempotency_key",
         "inbox",
         "outbox",
+        "outbox_queue",
         "position",
         "relay_lease",
+        "relay_turn",
     }
 )
 # When somebody is asked again is the clock's business: it moves while nothing is replayed.

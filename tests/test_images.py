@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.catalogue import IMAGES, SERVICES
+
 ROOT = Path(__file__).resolve().parent.parent
-IMAGES = ("identity", "billing", "payment", "notifier", "sandbox", "entry")
-SERVICES = IMAGES[:4]
 
 
 @pytest.fixture(params=IMAGES)
@@ -16,7 +16,12 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     """The code of one image, gathered as its Dockerfile does."""
     name: str = request.param
     script = ROOT / "deploy" / "images" / "gather.py"
-    subprocess.run([sys.executable, script, name, ROOT, tmp_path / "app"], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, script, name, ROOT, tmp_path / "app"],
+        env={"PYTHONPATH": str(ROOT)},
+        check=True,
+        timeout=60,
+    )
     return name, tmp_path / "app"
 
 

@@ -15,13 +15,13 @@ import yaml
 from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from shared.catalogue import PROCESSES, SERVICES, names_of
 from shared.runtime.ground import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "deploy" / "observability"
 DASHBOARD = FOLDER / "grafana" / "dashboards" / "overview.json"
-SERVICES = ("identity", "billing", "payment", "notifier")
-PROCESSES = {(service, process) for service in SERVICES for process in ("api", "worker")}
+NAMED = {(process.service, process.kind) for process in PROCESSES}
 # The scrape configuration sets these, not the code.
 TARGET_LABELS = {"service", "process", "instance", "job"}
 
@@ -50,7 +50,7 @@ every_expression = pytest.mark.parametrize("expression", EXPRESSIONS)
 
 def known_series() -> dict[str, set[str]]:
     """Every time series that the code can tell, with its own labels."""
-    for service in ("identity", "billing", "payment", "notifier"):
+    for service in SERVICES:
         if (ROOT / "services" / service / "adapters" / "metrics.py").exists():
             importlib.import_module(f"services.{service}.adapters.metrics")
     # The registry offers no public way to the metrics that have no value yet.
@@ -146,16 +146,12 @@ def test_a_missing_process_is_noticed_for_every_process() -> None:
     (rule,) = [rule for rule in RULES if rule["alert"] == "ProcessMissing"]
     named = re.findall(r'absent\(up\{service="(\w+)", process="(\w+)"\}\)', rule["expr"])
 
-    assert set(named) == PROCESSES
+    assert set(named) == NAMED
 
 
 def test_a_missing_relay_is_noticed_for_every_service_that_has_one() -> None:
     (rule,) = [rule for rule in RULES if rule["alert"] == "NoRelay"]
-    with_relay = [
-        service
-        for service in SERVICES
-        if "relay = Relay(" in (ROOT / "services" / service / "main.py").read_text()
-    ]
+    with_relay = [process.service for process in PROCESSES if process.has_relay]
 
     assert f'service=~"{"|".join(with_relay)}"' in rule["expr"]
 
@@ -171,10 +167,10 @@ def test_every_process_of_compose_is_scraped_where_it_serves_its_metrics() -> No
         for target in entry["targets"]
     }
 
-    for service, process in PROCESSES:
+    for service, process in NAMED:
         assert targets.pop(f"{service}-{process}:{port}") == (service, process)
     assert set(targets) == {"localhost:9090", "alertmanager:9093"}
-    assert {f"{service}-{process}" for service, process in PROCESSES} <= set(compose["services"])
+    assert set(names_of()) <= set(compose["services"])
 
 
 def test_kubernetes_gives_the_same_labels() -> None:

@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.ext.automap import automap_base
 
@@ -202,7 +202,8 @@ class Service:
     async def relay(self, producer: AIOKafkaProducer) -> None:
         """Send what is unsent, each event by itself."""
         outbox = self._models.outbox
-        unsent = select(outbox).where(outbox.sent_at.is_(None)).order_by(outbox.id)
+        queue = self._models.outbox_queue
+        unsent = select(outbox).join(queue, queue.id == outbox.id).order_by(outbox.id)
         while True:
             async with self._sessions() as session:
                 rows = (await session.scalars(unsent.limit(RELAY_ROWS))).all()
@@ -214,7 +215,7 @@ class Service:
                     row.topic, row.body, key=row.key.encode(), headers=headers
                 )
                 async with self._sessions() as session, session.begin():
-                    (await session.merge(row)).sent_at = datetime.now(UTC)
+                    await session.execute(delete(queue).where(queue.id == row.id))
             if not rows:
                 await asyncio.sleep(POLL_SECONDS)
 

@@ -16,7 +16,8 @@ from deploy.cluster_smoke import pods
 from deploy.cluster_smoke.forward import forwarded
 from deploy.keys.cluster import create_secrets
 from deploy.kubectl import MANIFESTS, NAMESPACE, KubectlFailed, kubectl, require_cluster
-from devstack.plan import ROOT, SERVICES
+from devstack.plan import ROOT
+from shared.catalogue import SERVICES, names_of
 
 OVERLAY = MANIFESTS / "overlays" / "dev"
 WALK = ROOT / "deploy" / "walk.sh"
@@ -28,7 +29,7 @@ STOP_LOAD = "import os, signal; os.kill(1, signal.SIGTERM)"
 # A new pod is open until the node has heard of the policies for it.
 POLICY_SECONDS = 5.0
 DEPLOYMENTS = (
-    *(f"{name}-{process}" for name in SERVICES for process in ("api", "worker")),
+    *names_of(),
     "entry",
 )
 MIGRATIONS = tuple(f"{name}-migrate" for name in SERVICES)

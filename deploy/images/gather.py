@@ -1,4 +1,4 @@
-"""Copies what one image needs into a folder: `gather.py <service> <source> <target>`.
+"""Copies what one image needs into a folder: `gather.py <image> <source> <target>`.
 
 Tests and the code of other services stay out, so that an image holds what it runs.
 """
@@ -7,15 +7,22 @@ import shutil
 import sys
 from pathlib import Path
 
-SERVICES = ("identity", "billing", "payment", "notifier")
+from shared.catalogue import ENTRY, PROCESSES, SANDBOX
+
 # Image → the module that is run, and the folders or files that it needs.
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     **{
-        name: (f"services.{name}", ("shared", "services/__init__.py", f"services/{name}"))
-        for name in SERVICES
+        process.image: (
+            f"services.{process.service}",
+            ("shared", "services/__init__.py", f"services/{process.service}"),
+        )
+        for process in PROCESSES
     },
-    "sandbox": ("sandbox", ("shared/__init__.py", "shared/kernel", "sandbox")),
-    "entry": ("entry", ("shared/__init__.py", "shared/kernel", "shared/runtime", "entry")),
+    SANDBOX: ("sandbox", ("shared/__init__.py", "shared/kernel", "sandbox")),
+    ENTRY: (
+        "entry",
+        ("shared/__init__.py", "shared/catalogue.py", "shared/kernel", "shared/runtime", "entry"),
+    ),
 }
 LEFT_OUT = shutil.ignore_patterns("tests", "testing", "__pycache__", "*.md")
 START = """\"\"\"Runs this image's module with the arguments of the container.\"\"\"
@@ -26,8 +33,8 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
 
-def main(service: str, source: Path, target: Path) -> None:
-    module, parts = PARTS[service]
+def main(image: str, source: Path, target: Path) -> None:
+    module, parts = PARTS[image]
     for part in parts:
         origin, copy = source / part, target / part
         copy.parent.mkdir(parents=True, exist_ok=True)

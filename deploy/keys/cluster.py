@@ -11,7 +11,8 @@ from pathlib import Path
 from deploy.keys.containers import MOUNTED
 from deploy.kubectl import MANIFESTS, NAMESPACE, KubectlFailed, kubectl, require_cluster
 from devstack.keys import development as keys
-from devstack.plan import ROOT, SERVICES
+from devstack.plan import ROOT
+from shared.catalogue import SERVICES
 
 FOLDER = ROOT / ".songhe" / "cluster"
 

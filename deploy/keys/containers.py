@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from devstack.keys import development as keys
-from devstack.plan import ROOT, SERVICES
+from devstack.plan import ROOT
+from shared.catalogue import SERVICES
 
 FOLDER = ROOT / ".songhe" / "compose"
 HOST = "postgres:5432"

@@ -25,12 +25,12 @@ from devstack.keys import development as keys
 from devstack.plan import ROOT
 from entry.settings import EntrySettings
 from sandbox.settings import SandboxSettings
+from shared.catalogue import SERVICES, names_of
 
 # The one that the smoke test runs on, and the newest that the validator knows.
 KUBERNETES_VERSIONS = ("1.34", "1.37")
 # Comes with the Prometheus operator, not with Kubernetes.
 CUSTOM_KINDS = ("ServiceMonitor",)
-SERVICES = ("identity", "billing", "payment", "notifier")
 DATABASES = ("postgres", "redis", "kafka")
 
 
@@ -124,7 +124,7 @@ def test_a_release_takes_no_pod_away_first(manifests: Manifests) -> None:
 
 
 def test_what_people_wait_for_runs_twice(manifests: Manifests) -> None:
-    for name in (*(f"{service}-api" for service in SERVICES), "entry"):
+    for name in (*names_of("api"), "entry"):
         assert manifests.named("Deployment", name)["spec"]["replicas"] >= 2, name
 
 
@@ -260,8 +260,7 @@ class TestNetwork:
 
         reached_by = {name_of(one) for one in dev.ours() if may_connect(dev, one, target, database)}
 
-        processes = {f"{service}-{kind}" for service in SERVICES for kind in ("api", "worker")}
-        workers = {f"{service}-worker" for service in SERVICES}
+        processes, workers = set(names_of()), set(names_of("worker"))
         assert (
             reached_by
             == {
@@ -385,7 +384,7 @@ def _processes(manifests: Manifests) -> list[Document]:
 
 
 def _service_processes(manifests: Manifests) -> list[Document]:
-    names = {f"{service}-{kind}" for service in SERVICES for kind in ("api", "worker")}
+    names = set(names_of())
     found = [one for one in _processes(manifests) if name_of(one) in names]
     assert len(found) == len(names)
     return found

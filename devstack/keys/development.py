@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devstack.keys import channels as channel_keys
 from devstack.keys.writing import make_folder, public_half, write_new, write_private_key
+from shared.catalogue import SERVICES
 from shared.runtime.keys.key_files import DEVELOPMENT_MARK
 from shared.runtime.process.settings import DEVELOPMENT_PASSWORD_PREFIX
 
-SERVICES = ("identity", "billing", "payment", "notifier")
 # Who may call the internal endpoints of whom.
 CALLERS = {
     "identity": ("billing", "payment", "notifier"),

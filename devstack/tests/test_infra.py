@@ -11,9 +11,10 @@ import psycopg
 import pytest
 
 from devstack import kafka, valkey
-from devstack.plan import ROOT, SERVERS, SERVICES
+from devstack.plan import ROOT, SERVERS
 from devstack.processes import STACK_MARK, Processes, has_ended
 from devstack.stack import Stack
+from shared.catalogue import SERVICES
 
 INFRA = ["infra"]
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entry.paths import SERVICES, service_of
+from entry.paths import service_of
+from shared.catalogue import SERVICES
 
 
 @pytest.mark.parametrize("service", SERVICES)

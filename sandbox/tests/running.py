@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from uuid import uuid4
 import httpx2
 
 from sandbox.book import FILE_NAME
+from testing.child import free_port
 
 START_SECONDS = 20
 STOP_SECONDS = 15
@@ -46,7 +46,7 @@ def settings(data_dir: Path, **changes: str) -> dict[str, str]:
     """The environment of a sandbox; None of the caller's own SONGHE_ settings leaks in."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SONGHE_")}
     return clean | {
-        "SONGHE_SANDBOX_HTTP_PORT": str(_free_port()),
+        "SONGHE_SANDBOX_HTTP_PORT": str(free_port()),
         "SONGHE_SANDBOX_DATA_DIR": str(data_dir),
         "SONGHE_SANDBOX_SEED": "7",
         "SONGHE_SANDBOX_SMS_DELIVERY_DELAY_MS": "50",
@@ -97,13 +97,6 @@ def make_past(folder: Path, column: str) -> None:
     """What the sandbox still waits for, as `column` of its trades says, is over now."""
     with closing(sqlite3.connect(folder / FILE_NAME, timeout=5)) as book, book:
         book.execute(f"UPDATE trade SET {column} = '2020-01-01T00:00:00.000Z'")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def a_charge(**changes: object) -> Json:

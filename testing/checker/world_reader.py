@@ -56,8 +56,8 @@ BLOCKED = "SELECT %s::text AS service, convert_from(key, 'UTF8') AS key FROM blo
 # A row that is told again has a row of its own or is sent once more: one line per event.
 OUTBOX = """
 SELECT %s::text AS service, event_id,
-       bool_and(sent_at IS NOT NULL AND resend_at IS NULL) AS is_sent
-FROM outbox GROUP BY event_id
+       bool_and(resend_at IS NULL AND queued.id IS NULL) AS is_sent
+FROM outbox LEFT JOIN outbox_queue AS queued USING (created_at, id) GROUP BY event_id
 """
 INBOX = "SELECT consumer, event_id FROM inbox"
 POSITIONS = "SELECT consumer, topic, partition, next_offset FROM position"

@@ -14,10 +14,7 @@ by itself is found by `core.exit_code(name)`; every log is `core.log(name)`.
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +28,7 @@ from devstack.problems import DevstackError
 from devstack.processes import STACK_MARK
 from devstack.report import Report
 from devstack.stack import Stack
+from testing.child import READY_SECONDS, Child, free_port
 from testing.stacks.core_process import BOOK_DIR
 
 SERVICES = ("billing", "payment", "notifier")
@@ -47,9 +45,6 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
 }
-READY_SECONDS = 60.0
-STOP_SECONDS = 20.0
-POLL_SECONDS = 0.05
 
 
 class CoreStack:
@@ -69,7 +64,7 @@ class CoreStack:
         }
         self.stack = Stack(state_dir, overrides=merged, report=report)
         self.book_dir = self.stack.state_dir / "book"
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Child] = {}
         self._metrics: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -106,7 +101,7 @@ class CoreStack:
 
     def down(self, *, delete: bool = False) -> None:
         """Stop the workers, then the servers; with `delete` remove every trace, the book too."""
-        for name in list(self._processes):
+        for name in list(self._children):
             self.stop(name)
         self.stack.down(delete=delete)
         if delete:
@@ -138,7 +133,7 @@ class CoreStack:
         if self.is_running(name):
             return
         service = name.split("-")[0]
-        port = _free_port()
+        port = free_port()
         settings = {
             **self.stack.environment_for(service, "worker"),
             "SONGHE_METRICS_PORT": str(port),
@@ -147,65 +142,51 @@ class CoreStack:
             **(environment or {}),
         }
         arguments = argv or ["-m", "testing.stacks.core_process", service, "worker"]
-        with self.log(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, *arguments], env=settings, cwd=ROOT, stdout=log, stderr=log
-            )
-        self._metrics[name] = f"http://127.0.0.1:{port}"
+        self._start(name, arguments, settings, f"http://127.0.0.1:{port}")
+
+    def _start(
+        self, name: str, arguments: Sequence[str], settings: Mapping[str, str], metrics: str
+    ) -> None:
+        self._metrics[name] = metrics
+        self._children[name] = Child.start(
+            [sys.executable, *arguments],
+            environment=settings,
+            log=self.log(name),
+            is_ready=lambda: is_http_ready(metrics),
+        )
 
     def wait_until_ready(self, name: str, *, seconds: float = READY_SECONDS) -> None:
         """Until the worker answers ready; raises DevstackError where it ends or is too slow."""
-        deadline = time.monotonic() + seconds
-        while not is_http_ready(self._metrics[name]):
-            if not self.is_running(name) or time.monotonic() > deadline:
-                raise DevstackError(f"{name} is not ready; its log is {self.log(name)}.")
-            time.sleep(POLL_SECONDS)
+        try:
+            self._children[name].wait_until_ready(seconds)
+        except DevstackError as error:
+            raise DevstackError(f"{name} is not ready, see {self.log(name)}. {error}") from None
 
     def stop(self, name: str) -> bool:
         """SIGTERM and wait; False where it had to be killed."""
-        process = self._processes.get(name)
-        if process is None:
-            return True
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return False
-        return True
+        return name not in self._children or self._children[name].stop()
 
     def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""
-        self._processes[name].kill()
-        self._processes[name].wait()
+        self._children[name].kill()
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Any signal, such as SIGSTOP."""
-        self._processes[name].send_signal(number)
+        self._children[name].signal(number)
 
     def exit_code(self, name: str) -> int | None:
         """None while it runs; -9 after SIGKILL."""
-        return self._processes[name].poll()
-
-    def wait_for_exit(self, name: str, *, seconds: float) -> int:
-        """Its exit code. Raises DevstackError at the deadline."""
-        try:
-            return self._processes[name].wait(seconds)
-        except subprocess.TimeoutExpired:
-            raise DevstackError(f"{name} still runs after {seconds:.0f} s.") from None
+        return self._children[name].exit_code
 
     def is_running(self, name: str) -> bool:
-        process = self._processes.get(name)
-        return process is not None and process.poll() is None
+        return name in self._children and self._children[name].is_running
 
     def running(self) -> list[str]:
         """The workers that run now."""
-        return [name for name in self._processes if self.is_running(name)]
+        return [name for name in self._children if self.is_running(name)]
 
     def pid(self, name: str) -> int:
-        return self._processes[name].pid
+        return self._children[name].pid
 
     def metrics(self, name: str) -> str:
         """Where the worker serves /metrics and /health."""
@@ -246,10 +227,3 @@ def stop_like_ctrl_c() -> None:
 def default_folder(purpose: str) -> Path:
     """A folder of this process's own, beside the developer's stack, that git ignores."""
     return ROOT / ".songhe" / f"core-{purpose}-{os.getpid()}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,11 +1,8 @@
 """The two private stacks that faults are planted in: core mode, and the real wire with sandbox."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 
-from devstack.plan import ROOT
 from devstack.processes import STACK_MARK
 from testing.checker import Books, Charge
 from testing.stacks.book import Book
@@ -73,15 +70,8 @@ class WireStack(CrashStack):
             STACK_MARK: str(self.stack.state_dir),
             **(environment or {}),
         }
-        with self.log(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", f"services.{service}", process],
-                env=settings,
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
-        self._metrics[name] = self.stack.metrics[name]
+        arguments = ["-m", f"services.{service}", process]
+        self._start(name, arguments, settings, self.stack.metrics[name])
 
     def settings_of(self, service: str, process: str) -> dict[str, str]:
         return self.stack.environment_for(service, process)

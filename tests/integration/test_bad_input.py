@@ -10,7 +10,7 @@ import pytest
 
 from devstack.plan import ROOT
 from devstack.stack import Stack
-from tests.integration.support.documents import SERVICES
+from shared.catalogue import SERVICES
 from tests.integration.support.people import People
 
 EXAMPLES_MAX = 15

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from devstack.plan import SERVICES
 from devstack.stack import Stack
+from shared.catalogue import names_of
 from testing.eventually import eventually
 from tests.integration.conftest import FAST_SETTINGS
 from tests.integration.support.people import People
 
-PROCESSES = [f"{service}-{process}" for service in SERVICES for process in ("api", "worker")]
+PROCESSES = list(names_of())
 
 
 @pytest.fixture

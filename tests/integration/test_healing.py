@@ -134,7 +134,7 @@ def _skip_to_the_end(stack: Stack, service: str, topic: str) -> None:
 
 
 async def _until_sent(stack: Stack, service: str) -> None:
-    await eventually(lambda: _count(stack, service, "outbox", "sent_at IS NULL") == 0)
+    await eventually(lambda: _count(stack, service, "outbox_queue", "true") == 0)
 
 
 def _count(stack: Stack, service: str, table: str, condition: str) -> int:

@@ -145,7 +145,8 @@ async def _until_at_rest(stack: Stack) -> None:
         for service, url in stack.databases.items():
             with psycopg.connect(url) as connection:
                 unsent = connection.execute(
-                    "SELECT count(*) FROM outbox WHERE sent_at IS NULL OR resend_at IS NOT NULL"
+                    "SELECT (SELECT count(*) FROM outbox_queue)"
+                    " + (SELECT count(*) FROM outbox WHERE resend_at IS NOT NULL)"
                 ).fetchone()
                 assert unsent == (0,), f"{service} has {unsent} events to send"
         with psycopg.connect(stack.databases["notifier"]) as connection:

@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from shared.kernel.clock import SystemClock
 from shared.runtime.messaging.housekeeping import PARTITIONS_AHEAD
 from shared.runtime.process import migrations
+from testing.child import free_port
 from testing.databases import Databases, plain, waits_for_lock
 from testing.eventually import eventually
 from testing.servers import Infrastructure
@@ -71,7 +72,7 @@ def settings(infrastructure: Infrastructure) -> dict[str, str]:
     return {
         "SONGHE_ENVIRONMENT": "development",
         "SONGHE_KAFKA_BOOTSTRAP_SERVERS": infrastructure.kafka,
-        "SONGHE_METRICS_PORT": str(_free_port()),
+        "SONGHE_METRICS_PORT": str(free_port()),
     }
 
 
@@ -178,7 +179,7 @@ def _partition_count(url: str) -> int:
 async def test_a_database_that_does_not_answer_is_waited_for(
     settings: dict[str, str], without_tables: str, tmp_path: Path
 ) -> None:
-    port = _free_port()
+    port = free_port()
     there = urlsplit(without_tables)
     settings["SONGHE_DATABASE_URL"] = without_tables
     _command(settings, "migrate")
@@ -291,9 +292,3 @@ async def _forwarding(port: int, host: str, target: int) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port

@@ -10,18 +10,18 @@ import httpx2
 import psycopg
 import pytest
 
-from devstack.plan import SERVICES
 from devstack.stack import Stack
+from shared.catalogue import PROCESSES, SERVICES
 from testing.eventually import eventually
 from tests.integration.support.load import until_all_paid
 from tests.integration.support.own_processes import own_processes
 from tests.integration.support.people import People, Person
 from tests.integration.support.sandbox import Sandbox
 
-# One after the other; the two processes of a service at the same moment.
+# One after the other; the processes of a service at the same moment.
 GROUPS = (
     ("entry",),
-    *((f"{service}-api", f"{service}-worker") for service in SERVICES),
+    *(tuple(each.name for each in PROCESSES if each.service == service) for service in SERVICES),
     ("sandbox",),
 )
 # Enough that every process has a request or an event in hands when its signal comes.

@@ -129,7 +129,7 @@ async def test_nothing_is_decided_while_the_outcome_of_the_order_is_missing(
 async def test_question_asked_again_gets_the_original_decision(billing: Billing) -> None:
     order = await open_order(billing)
     await billing.hear(order.failed(), order.unexpected())
-    await billing.execute("UPDATE outbox SET sent_at = now()")
+    await billing.execute("DELETE FROM outbox_queue")
 
     await billing.hear(order.unexpected(sequence=2))
 

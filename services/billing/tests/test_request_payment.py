@@ -196,20 +196,17 @@ async def test_month_that_is_over_is_not_paid_any_more(billing: Billing) -> None
 
 
 async def test_new_payments_wait_while_the_outbox_is_stuck(billing: Billing) -> None:
-    await billing.execute("UPDATE outbox SET sent_at = now()")
+    await billing.execute("DELETE FROM outbox_queue")
     contribution, _ = await billing.assess(new_id())
     with_order, request = await billing.requested()
-    await billing.execute(
-        "UPDATE outbox SET created_at = created_at - interval '3 minutes' WHERE key = :key",
-        key=str(contribution.insured_person_id),
-    )
+    await billing.execute("UPDATE outbox_queue SET created_at = created_at - interval '3 minutes'")
 
     try:
         with pytest.raises(Unavailable) as refusal:
             await billing.request(contribution)
         again = await billing.request(with_order)
     finally:
-        await billing.execute("UPDATE outbox SET sent_at = now()")
+        await billing.execute("DELETE FROM outbox_queue")
 
     assert (refusal.value.code, refusal.value.retry_after_seconds) == ("busy", 30)
     assert again == request

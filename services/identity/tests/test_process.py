@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from testing.child import free_port
 from testing.eventually import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -116,10 +116,3 @@ def started(environment: Environment, process: str) -> Iterator[subprocess.Popen
         if running.poll() is None:
             running.kill()
         running.wait(STOP_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

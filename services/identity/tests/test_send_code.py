@@ -27,6 +27,7 @@ from services.identity.tests.running_identity import (
 from shared.kernel.clock import FixedClock, SystemClock
 from shared.runtime.database.asyncpg_pool import AsyncpgConnection
 from shared.runtime.database.statements import Rows
+from testing.child import free_port
 from testing.eventually import eventually
 
 HOUR_SECONDS = 60 * 60
@@ -365,10 +366,3 @@ async def redis_that_is_gone(*, is_silent: bool) -> AsyncIterator[str]:
         return
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

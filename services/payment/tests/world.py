@@ -201,8 +201,9 @@ class World:
     async def empty(self) -> None:
         """Forget everything, so that tests of one module do not meet."""
         await self.rows_changed(
-            "TRUNCATE payment_order, payment_attempt, refund, outbox, operator_item,"
-            " channel_notification, refused_notification, return_token, channel_switch"
+            "TRUNCATE payment_order, payment_attempt, refund, outbox, outbox_queue,"
+            " operator_item, channel_notification, refused_notification, return_token,"
+            " channel_switch"
         )
 
 

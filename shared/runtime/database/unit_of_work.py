@@ -16,14 +16,19 @@ from shared.runtime.database.statements import Connection
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.
 BODY_BYTES_MAX = 64 * 1024
 
+# `sent_at` tells processes of the revision before that this is not theirs to send.
 INSERT_OUTBOX = text(
     """
-    INSERT INTO outbox (event_id, topic, key, headers, body)
-    SELECT event_id, topic, key, headers, body
-    FROM unnest(CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS text[]),
-                CAST(:headers AS text[]), CAST(:bodies AS bytea[]))
-         WITH ORDINALITY AS row (event_id, topic, key, headers, body, place)
-    ORDER BY place
+    WITH stored AS (
+        INSERT INTO outbox (event_id, topic, key, headers, body, sent_at)
+        SELECT event_id, topic, key, headers, body, now()
+        FROM unnest(CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS text[]),
+                    CAST(:headers AS text[]), CAST(:bodies AS bytea[]))
+             WITH ORDINALITY AS row (event_id, topic, key, headers, body, place)
+        ORDER BY place
+        RETURNING id, created_at
+    )
+    INSERT INTO outbox_queue (id, created_at) SELECT id, created_at FROM stored
     """
 )
 REPEAT = text(

@@ -63,6 +63,14 @@ OUTBOX_OLDEST_AGE_SECONDS = _gauge(
     "outbox_oldest_age_seconds", "Age of the oldest outbox row never sent"
 )
 RELAY_SENT = _counter("relay_sent_total", "Outbox rows that the broker acknowledged")
+RELAY_SECONDS = _histogram(
+    "relay_seconds",
+    "From an event's transaction to the broker's acknowledgement, first sending only",
+    buckets=(
+        *(0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4),
+        *(0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0),
+    ),
+)
 RELAY_ERRORS = _counter("relay_errors_total", "Rounds of the relay that failed")
 RELAY_LEASE_HELD = _gauge("relay_lease_held", "1 where this process is the active relay")
 

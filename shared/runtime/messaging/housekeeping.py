@@ -66,7 +66,8 @@ DELETE_STRAYS = text(
     """
     DELETE FROM outbox_rest WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM outbox_rest
-        WHERE sent_at IS NOT NULL AND resend_at IS NULL
+        WHERE resend_at IS NULL
+          AND NOT EXISTS (SELECT FROM outbox_queue AS queued WHERE queued.id = outbox_rest.id)
           AND created_at < now() - CAST(:age AS interval) LIMIT :row_count))
     """
 )
@@ -148,7 +149,7 @@ class Housekeeping:
     async def _has_waiting(self, connection: Connection, name: str) -> bool:
         rows = await connection.execute(
             text(
-                f"SELECT EXISTS (SELECT FROM {name} WHERE sent_at IS NULL)"
+                f"SELECT EXISTS (SELECT FROM {name} JOIN outbox_queue USING (created_at, id))"
                 f" OR EXISTS (SELECT FROM {name} WHERE resend_at IS NOT NULL) AS some"
             )
         )

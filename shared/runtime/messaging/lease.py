@@ -14,7 +14,7 @@ LEASE = timedelta(seconds=10)
 # lease must not end earlier than this machine believes.
 TAKE = text(
     """
-    INSERT INTO relay_lease AS held (owner, until)
+    INSERT INTO relay_turn AS held (owner, until)
     VALUES (:owner, clock_timestamp() + CAST(:duration AS interval))
     ON CONFLICT (one) DO UPDATE
         SET owner = :owner, until = clock_timestamp() + CAST(:duration AS interval)
@@ -22,7 +22,7 @@ TAKE = text(
     RETURNING owner
     """
 )
-RELEASE = text("UPDATE relay_lease SET until = clock_timestamp() WHERE owner = :owner")
+RELEASE = text("UPDATE relay_turn SET until = clock_timestamp() WHERE owner = :owner")
 
 
 class Lease:

@@ -1,7 +1,7 @@
-"""Reading and marking the outbox; what commits is sent, in the order of each aggregate.
+"""Reading the outbox and its queue; what commits is sent, in the order of each aggregate.
 
-Rows are found by their status, never by `id > last`: a transaction that commits late would be
-passed over by such a cursor.
+What is unsent has a row in the queue, which goes when the broker has acknowledged it. It is never
+found by `id > last`: a transaction that commits late would be passed over by such a cursor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,35 +16,36 @@ from shared.runtime.database.database import Database
 from shared.runtime.database.statements import Connection
 
 COLUMNS = "id, created_at, event_id, topic, key, headers, body, now() AS read_at"
-SELECT_UNSENT = text(
-    f"SELECT {COLUMNS} FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :row_count"
-)
+# One look-up for each queued row, whatever the planner believes of tables that young.
+UNSENT = f"""
+    SELECT stored.* FROM (
+        SELECT id, created_at FROM outbox_queue {{condition}} ORDER BY id LIMIT :row_count
+    ) AS queued
+    CROSS JOIN LATERAL (
+        SELECT {COLUMNS} FROM outbox
+        WHERE outbox.created_at = queued.created_at AND outbox.id = queued.id LIMIT 1
+    ) AS stored
+    ORDER BY queued.id
+    """
+SELECT_UNSENT = text(UNSENT.format(condition=""))
 SELECT_RESEND = text(
     f"""
     SELECT {COLUMNS} FROM outbox
-    WHERE resend_at IS NOT NULL AND sent_at IS NOT NULL ORDER BY id LIMIT :row_count
-    """
-)
-MARK_SENT = text(
-    """
-    UPDATE outbox SET sent_at = now()
-    WHERE id = ANY(CAST(:ids AS bigint[])) AND sent_at IS NULL
-      AND created_at BETWEEN :oldest AND :newest
-    """
-)
-# One trip for both: the rows that are marked here still look unsent to the same statement.
-MARK_AND_SELECT = text(
-    f"""
-    WITH marked AS ({MARK_SENT.text})
-    SELECT {COLUMNS} FROM outbox
-    WHERE sent_at IS NULL AND id NOT IN (SELECT unnest(CAST(:ids AS bigint[])))
+    WHERE resend_at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM outbox_queue AS queued WHERE queued.id = outbox.id)
     ORDER BY id LIMIT :row_count
     """
+)
+MARK_SENT = text("DELETE FROM outbox_queue WHERE id = ANY(CAST(:ids AS bigint[]))")
+# One trip for both: the rows that are deleted here are still there for the same statement.
+MARK_AND_SELECT = text(
+    f"WITH marked AS ({MARK_SENT.text})"
+    + UNSENT.format(condition="WHERE id NOT IN (SELECT unnest(CAST(:ids AS bigint[])))")
 )
 # A wish to send again that came after this reading is kept.
 MARK_RESENT = text(
     """
-    UPDATE outbox SET sent_at = now(), resend_at = NULL
+    UPDATE outbox SET resend_at = NULL
     WHERE id = ANY(CAST(:ids AS bigint[])) AND resend_at <= :read_at
       AND created_at BETWEEN :oldest AND :newest
     """
@@ -53,7 +54,7 @@ MEASURE = text(
     """
     SELECT count(*) AS unsent,
            coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_age_seconds
-    FROM (SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT :limit) AS unsent
+    FROM (SELECT created_at FROM outbox_queue ORDER BY id LIMIT :limit) AS unsent
     """
 )
 # Counting more than this would cost more than the figure is worth.
@@ -88,7 +89,9 @@ async def read_unsent(
 ) -> list[Sendable]:
     """The oldest rows that never went out; those of `mark` went out, and are marked with it."""
     if mark:
-        return await _read(connection, MARK_AND_SELECT, row_count, _marked(mark))
+        return await _read(
+            connection, MARK_AND_SELECT, row_count, {"ids": [row.id for row in mark]}
+        )
     return await _read(connection, SELECT_UNSENT, row_count)
 
 
@@ -102,17 +105,11 @@ async def mark_sent(connection: Connection, rows: Sequence[Sendable], *, again: 
     if not rows:
         return
     if again:
-        await connection.execute(MARK_RESENT, _marked(rows) | {"read_at": rows[0].read_at})
+        times = [row.created_at for row in rows]
+        wished = {"read_at": rows[0].read_at, "oldest": min(times), "newest": max(times)}
+        await connection.execute(MARK_RESENT, {"ids": [row.id for row in rows], **wished})
     else:
-        await connection.execute(MARK_SENT, _marked(rows))
-
-
-def _marked(rows: Sequence[Sendable]) -> dict[str, object]:
-    return {
-        "ids": [row.id for row in rows],
-        "oldest": min(row.created_at for row in rows),
-        "newest": max(row.created_at for row in rows),
-    }
+        await connection.execute(MARK_SENT, {"ids": [row.id for row in rows]})
 
 
 async def measure(connection: Connection) -> OutboxState:
@@ -137,7 +134,7 @@ RESEND = text(
     """
     WITH chosen AS (
         SELECT created_at, id FROM outbox
-        WHERE sent_at IS NOT NULL
+        WHERE NOT EXISTS (SELECT FROM outbox_queue AS queued WHERE queued.id = outbox.id)
           AND (created_at, id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS bigint))
           AND (CAST(:event_ids AS uuid[]) IS NULL OR event_id = ANY(CAST(:event_ids AS uuid[])))
           AND (CAST(:first_id AS bigint) IS NULL OR id >= :first_id)
@@ -145,7 +142,7 @@ RESEND = text(
           AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since)
           AND (CAST(:until AS timestamptz) IS NULL OR created_at < :until)
         ORDER BY created_at, id LIMIT :row_count
-        FOR UPDATE
+        FOR UPDATE OF outbox
     )
     UPDATE outbox SET resend_at = now() FROM chosen
     WHERE outbox.created_at = chosen.created_at AND outbox.id = chosen.id

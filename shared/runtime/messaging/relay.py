@@ -21,6 +21,7 @@ from shared.runtime.ground.metrics import (
     OUTBOX_UNSENT,
     RELAY_ERRORS,
     RELAY_LEASE_HELD,
+    RELAY_SECONDS,
     RELAY_SENT,
 )
 from shared.runtime.ground.waiting import Stopping, wait_for_any
@@ -126,6 +127,7 @@ class Relay:
         rows, again = await self._read()
         if not rows:
             return 0
+        read_at = asyncio.get_running_loop().time()
         crash_points.reach("relay.before_send")
         acknowledged, error = await self._send(rows, stopping)
         crash_points.reach("relay.after_send_before_mark")
@@ -135,6 +137,11 @@ class Relay:
                 await mark_sent(connection, acknowledged, again=True)
         else:
             self._acknowledged = acknowledged
+            since_reading = asyncio.get_running_loop().time() - read_at
+            for row in acknowledged:
+                RELAY_SECONDS.observe(
+                    (row.read_at - row.created_at).total_seconds() + since_reading
+                )
         if error is not None:
             await self._mark_acknowledged()
             raise error

@@ -172,6 +172,48 @@ def take_small_samples(op: Operations, tables: Sequence[str]) -> None:
         )
 
 
+# What waits is a narrow row of its own, deleted when it was sent: the wide row is written once.
+QUEUE = (
+    "CREATE TABLE outbox_queue (id bigint PRIMARY KEY, created_at timestamptz NOT NULL) WITH"
+    " (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,"
+    " autovacuum_vacuum_cost_delay = 0)",
+    # Before anything else is locked: nobody writes to the outbox until the end of this.
+    "LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE",
+    "INSERT INTO outbox_queue SELECT id, created_at FROM outbox WHERE sent_at IS NULL",
+    "UPDATE outbox SET sent_at = created_at WHERE sent_at IS NULL",
+    "DROP INDEX outbox_unsent",
+    # Processes of the revision before know no queue: what they write is queued for them.
+    """
+    CREATE FUNCTION queue_for_older_writers() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO outbox_queue (id, created_at) VALUES (NEW.id, NEW.created_at);
+        NEW.sent_at := NEW.created_at;
+        RETURN NEW;
+    END $$
+    """,
+    "CREATE TRIGGER queue_for_older_writers BEFORE INSERT ON outbox FOR EACH ROW"
+    " WHEN (NEW.sent_at IS NULL) EXECUTE FUNCTION queue_for_older_writers()",
+    # Their relays find nothing to send and would renew their lease: it is somebody else's for ever.
+    "CREATE TABLE relay_turn (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
+    " owner uuid NOT NULL, until timestamptz NOT NULL) WITH (fillfactor = 25,"
+    " autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,"
+    " autovacuum_vacuum_cost_delay = 0)",
+    # Who holds the old lease may send until it runs out; until then nobody else begins.
+    "INSERT INTO relay_turn (owner, until) SELECT owner, until FROM relay_lease",
+    "UPDATE relay_lease SET owner = gen_random_uuid(), until = 'infinity'",
+    "INSERT INTO relay_lease (owner, until) VALUES (gen_random_uuid(), 'infinity')"
+    " ON CONFLICT (one) DO NOTHING",
+)
+
+
+def queue_unsent(op: Operations) -> None:
+    """Keep what is unsent in `outbox_queue`; processes of the revision before run on beside it.
+
+    They write as ever and send nothing any more, so the first new relay should follow soon.
+    """
+    for statement in QUEUE:
+        op.execute(statement)
+
+
 def create_messaging_tables(op: Operations) -> None:
     """Create outbox, relay lease, inbox, positions, dead letters, items and stored answers."""
     for script in (OUTBOX, INBOX, DEAD_LETTERS, IDEMPOTENCY_KEYS):

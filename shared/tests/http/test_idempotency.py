@@ -15,7 +15,7 @@ from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable
 from shared.runtime.database.database import Database, open_database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
-from shared.runtime.messaging.tables import create_messaging_tables
+from shared.runtime.messaging.tables import create_messaging_tables, queue_unsent
 
 OPERATION = "POST /demo/v1/things"
 REQUEST = {"name": "a", "count": 1}
@@ -25,7 +25,9 @@ REQUEST = {"name": "a", "count": 1}
 def prepared_url(empty_database: str) -> str:
     engine = create_engine(make_url(empty_database).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
-        create_messaging_tables(Operations(MigrationContext.configure(connection)))
+        operations = Operations(MigrationContext.configure(connection))
+        create_messaging_tables(operations)
+        queue_unsent(operations)
         connection.execute(text("CREATE TABLE effect (id uuid NOT NULL, name text NOT NULL)"))
     engine.dispose()
     return empty_database

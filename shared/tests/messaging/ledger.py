@@ -15,7 +15,7 @@ from sqlalchemy import text
 from shared.kernel.events import Event, Message, MoneyAccepted, encode_body, encode_headers
 from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
-from shared.runtime.messaging.tables import create_messaging_tables
+from shared.runtime.messaging.tables import create_messaging_tables, queue_unsent
 from testing.builders import envelope, money_accepted
 from testing.databases import plain
 
@@ -39,6 +39,7 @@ def create_tables(url: str) -> None:
     """The messaging tables and those of this little service, in an empty database."""
     statements = _Statements()
     create_messaging_tables(statements)
+    queue_unsent(statements)
     with psycopg.connect(plain(url)) as connection:
         for statement in [*statements.all, *TABLES.split(";")]:
             connection.execute(statement.encode())

@@ -38,11 +38,14 @@ async def partitions(database: Database) -> list[str]:
 def write(url: str, *, at: datetime, sent: bool, wanted_again: bool = False) -> None:
     with psycopg.connect(plain(url)) as connection:
         connection.execute(INSERT, outbox_row("some.topic", uuid.uuid4(), 1))
+        last = "WHERE id = (SELECT max(id) FROM outbox)"
         connection.execute(
-            "UPDATE outbox SET created_at = %s, sent_at = %s, resend_at = %s"
-            " WHERE id = (SELECT max(id) FROM outbox)",
-            (at, at if sent else None, at if wanted_again else None),
+            f"UPDATE outbox SET created_at = %s, resend_at = %s {last}",
+            (at, at if wanted_again else None),
         )
+        connection.execute(f"UPDATE outbox_queue SET created_at = %s {last}", (at,))
+        if sent:
+            connection.execute(f"DELETE FROM outbox_queue {last}")
 
 
 async def test_partitions_of_the_coming_days_are_made_and_rows_find_them(

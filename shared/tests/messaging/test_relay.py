@@ -23,7 +23,7 @@ from shared.runtime.database.database import Database, open_database
 from shared.runtime.ground.backoff import Backoff
 from shared.runtime.messaging import sender
 from shared.runtime.messaging.lease import Lease
-from shared.runtime.messaging.outbox import Range, mark_sent, read_resend, resend
+from shared.runtime.messaging.outbox import Range, mark_sent, read_resend, read_unsent, resend
 from shared.runtime.messaging.relay import Relay
 from shared.tests.messaging.ledger import (
     INSERT,
@@ -35,12 +35,13 @@ from shared.tests.messaging.ledger import (
     read_sequences,
     rows,
 )
+from testing.builders import money_accepted
 from testing.databases import plain
 from testing.eventually import eventually
 from testing.servers import Infrastructure
 
 ROOT = Path(__file__).parents[3]
-UNSENT = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
+UNSENT = "SELECT count(*) FROM outbox_queue"
 
 
 @asynccontextmanager
@@ -240,7 +241,7 @@ async def test_a_wish_to_send_again_that_comes_during_the_sending_is_kept(
 ) -> None:
     write(ledger_url, "some.topic", uuid.uuid4(), range(1, 3))
     async with database.transaction() as unit:
-        await unit.connection.execute(text("UPDATE outbox SET sent_at = now()"))
+        await unit.connection.execute(text("DELETE FROM outbox_queue"))
     await resend(database, Range(first_id=1))
     async with database.transaction() as unit:
         being_sent = await read_resend(unit.connection, 10)
@@ -251,6 +252,71 @@ async def test_a_wish_to_send_again_that_comes_during_the_sending_is_kept(
 
     left = await rows(database, "SELECT id FROM outbox WHERE resend_at IS NOT NULL")
     assert [row.id for row in left] == [1]
+
+
+async def test_what_was_never_sent_is_not_told_again_before_that(
+    ledger_url: str, database: Database
+) -> None:
+    write(ledger_url, "some.topic", uuid.uuid4(), range(1, 3))
+    async with database.transaction() as unit:
+        await unit.connection.execute(text("DELETE FROM outbox_queue WHERE id = 1"))
+        await unit.connection.execute(text("UPDATE outbox SET resend_at = now()"))
+
+    async with database.transaction() as unit:
+        assert [row.id for row in await read_resend(unit.connection, 10)] == [1]
+        assert [row.id for row in await read_unsent(unit.connection, 10)] == [2]
+
+
+async def test_an_event_is_stored_and_queued_at_once_and_stored_only_once(
+    database: Database,
+) -> None:
+    body = money_accepted()
+    async with database.transaction() as unit:
+        for sequence in (1, 2, 3):
+            unit.emit(body, subject=body.attempt_id, sequence=sequence, correlation_id=uuid.uuid4())
+
+    async with database.transaction() as unit:
+        queued = await read_unsent(unit.connection, 10)
+        assert [dict(row.headers)["sequence"] for row in queued] == [b"1", b"2", b"3"]
+        await mark_sent(unit.connection, queued, again=False)
+
+    stored = await rows(database, "SELECT id, xmax::text AS written_again FROM outbox ORDER BY id")
+    assert [(row.id, row.written_again) for row in stored] == [(1, "0"), (2, "0"), (3, "0")]
+    assert (await rows(database, UNSENT))[0][0] == 0
+
+
+class TestBesideProcessesOfTheRevisionBefore:
+    """They write without the queue and look for `sent_at IS NULL`, under a lease of their own."""
+
+    TAKE_THEN = """
+        INSERT INTO relay_lease AS held (owner, until)
+        VALUES (:owner, clock_timestamp() + interval '10 s')
+        ON CONFLICT (one) DO UPDATE
+            SET owner = :owner, until = clock_timestamp() + interval '10 s'
+        WHERE held.owner = :owner OR held.until < clock_timestamp()
+        RETURNING owner
+    """
+
+    async def test_what_they_write_is_queued_in_its_place(
+        self, ledger_url: str, database: Database
+    ) -> None:
+        body = money_accepted()
+        write(ledger_url, "some.topic", body.attempt_id, range(1, 2))
+        async with database.transaction() as unit:
+            unit.emit(body, subject=body.attempt_id, sequence=2, correlation_id=uuid.uuid4())
+        write(ledger_url, "some.topic", body.attempt_id, range(3, 4))
+
+        async with database.transaction() as unit:
+            queued = await read_unsent(unit.connection, 10)
+
+        assert [dict(row.headers)["sequence"] for row in queued] == [b"1", b"2", b"3"]
+        then = await rows(database, "SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+        assert then[0][0] == 0, "their relay would send it, too, and out of order"
+
+    async def test_their_relays_never_get_a_lease(self, database: Database) -> None:
+        async with database.transaction() as unit:
+            taken = await unit.connection.execute(text(self.TAKE_THEN), {"owner": uuid.uuid4()})
+            assert taken.first() is None
 
 
 async def test_a_broker_that_is_gone_marks_nothing_and_stops_in_time(

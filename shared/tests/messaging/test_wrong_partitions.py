@@ -45,7 +45,7 @@ async def test_the_relay_sends_nothing_until_the_topic_is_right(
         assert str(relay.fault) == (
             f"The topic {narrow_topic} has 3 partitions instead of 6: it must be made anew."
         )
-        unsent = await rows(database, "SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+        unsent = await rows(database, "SELECT count(*) FROM outbox_queue")
         assert unsent[0][0] == 2
 
         widen(infrastructure.kafka, narrow_topic)

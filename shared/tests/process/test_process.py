@@ -16,6 +16,8 @@ from typing import IO
 import httpx2
 import pytest
 
+from testing.child import free_port
+
 ROOT = Path(__file__).parents[3]
 DEADLINE_SECONDS = 20.0
 
@@ -85,12 +87,6 @@ def demo_process(fault: str = "", *, grace_seconds: float = 10.0) -> Iterator[Ru
 def _collect(stream: IO[str], lines: list[str]) -> None:
     for line in stream:
         lines.append(line.strip())
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def index_of(running: Running, line: str) -> int:

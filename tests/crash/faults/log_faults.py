@@ -163,7 +163,7 @@ def _until_waiting(field: Field, service: str, count: int) -> None:
 def _until_sent(field: Field, service: str) -> None:
     """The backlog is gone; the load itself goes on all the while."""
     deadline = time.monotonic() + 20
-    query = "SELECT count(*) FROM outbox WHERE sent_at IS NULL AND created_at < now() - '1 s'"
+    query = "SELECT count(*) FROM outbox_queue WHERE created_at < now() - '1 s'"
     while time.monotonic() < deadline:
         with psycopg.connect(field.stack.databases[service]) as connection:
             row = connection.execute(query + "::interval").fetchone()

@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 
 from devstack.stack import Stack
+from shared.catalogue import SERVICES
 
-SERVICES = ("identity", "billing", "payment", "notifier")
 METHODS = ("get", "post", "put", "patch", "delete")
 
 

@@ -1,8 +1,5 @@
 """The stack's processes as children of the test, which alone learns their exit codes."""
 
-import signal
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,10 +7,7 @@ from contextlib import contextmanager
 from devstack.plan import NAMES, SERVERS
 from devstack.processes import STACK_MARK
 from devstack.stack import Stack
-
-READY_SECONDS = 60.0
-# The longest grace of any of them, and a slow machine.
-STOP_SECONDS = 20.0
+from testing.child import STOP_SECONDS, Child
 
 
 class OwnProcesses:
@@ -21,22 +15,21 @@ class OwnProcesses:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Child] = {}
 
     def start(self, names: Sequence[str]) -> None:
         """Start them side by side and wait until all are ready. Blocking."""
         for name in names:
             program = self._stack.plan().program(name)
-            with self._stack.log(name).open("ab") as log:
-                self._running[name] = subprocess.Popen(
-                    program.argv,
-                    env={**program.environment, STACK_MARK: str(self._stack.state_dir)},
-                    cwd=program.cwd,
-                    stdout=log,
-                    stderr=log,
-                )
+            self._running[name] = Child.start(
+                program.argv,
+                environment={**program.environment, STACK_MARK: str(self._stack.state_dir)},
+                cwd=program.cwd,
+                log=self._stack.log(name),
+                is_ready=program.is_ready,
+            )
         for name in names:
-            self._wait_until_ready(name)
+            self._running[name].wait_until_ready()
 
     def restart(self, names: Sequence[str]) -> dict[str, int]:
         """SIGTERM to all of them at once and each started again at once; their exit codes.
@@ -47,28 +40,14 @@ class OwnProcesses:
             return dict(zip(names, pool.map(self._restart, names), strict=True))
 
     def _restart(self, name: str) -> int:
-        process = self._running[name]
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(STOP_SECONDS)
+        code = self._running[name].terminate()
         self.start([name])
         return code
 
     def kill_all(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.wait()
+        for child in self._running.values():
+            child.kill()
         self._running.clear()
-
-    def _wait_until_ready(self, name: str) -> None:
-        program = self._stack.plan().program(name)
-        deadline = time.monotonic() + READY_SECONDS
-        while not program.is_ready():
-            assert self._running[name].poll() is None, f"{name} ended: {self._last_words(name)}"
-            assert time.monotonic() < deadline, f"{name} is not ready: {self._last_words(name)}"
-            time.sleep(0.05)
-
-    def _last_words(self, name: str) -> str:
-        return self._stack.log(name).read_text(errors="replace")[-1000:]
 
 
 @contextmanager

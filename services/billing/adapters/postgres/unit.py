@@ -18,8 +18,7 @@ OUTBOX_AGE_MAX_SECONDS = 120
 OUTBOX_IS_STUCK = text(
     """
     SELECT EXISTS (
-        SELECT FROM (SELECT created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1)
-            AS oldest
+        SELECT FROM (SELECT created_at FROM outbox_queue ORDER BY id LIMIT 1) AS oldest
         WHERE created_at < now() - make_interval(secs => :seconds)) AS stuck
     """
 )

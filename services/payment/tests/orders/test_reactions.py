@@ -114,7 +114,7 @@ async def test_an_ask_about_a_finished_order_repeats_its_outcome_with_the_origin
     request = world.a_request()
     await world.tell(request)
     await world.run()
-    await world.rows_changed("UPDATE outbox SET sent_at = now()")
+    await world.rows_changed("DELETE FROM outbox_queue")
 
     await world.tell(asked_again(request, sequence=2))
 
@@ -128,7 +128,7 @@ async def test_an_ask_told_again_repeats_nothing(world: World) -> None:
     await world.run()
     await world.tell(asked_again(request, sequence=3))
     state = await world.business_state()
-    await world.rows_changed("UPDATE outbox SET sent_at = now(), resend_at = NULL")
+    await world.rows_changed("UPDATE outbox SET resend_at = NULL")
 
     await world.tell(asked_again(request, sequence=3), asked_again(request, sequence=2))
 
@@ -147,7 +147,7 @@ async def test_an_outcome_that_retention_removed_is_told_from_the_row_identicall
     await world.tell(request)
     await world.run()
     (original,) = await world.told()
-    await world.rows_changed("TRUNCATE outbox")
+    await world.rows_changed("TRUNCATE outbox, outbox_queue")
 
     await world.tell(asked_again(request, sequence=2))
 
@@ -275,7 +275,7 @@ async def test_both_outcomes_of_an_accepted_order_are_repeated_in_their_order(
     await world.tell(accepted(order_id, attempt_id))
     outcomes = ("PaymentFailed", "PaymentSettled")
     originals = [m for m in await world.told() if m.envelope.type in outcomes]
-    await world.rows_changed("TRUNCATE outbox")
+    await world.rows_changed("TRUNCATE outbox, outbox_queue")
 
     request = world.a_request(payment_order_id=order_id)
     await world.tell(asked_again(request, sequence=2))
