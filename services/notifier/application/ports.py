@@ -105,11 +105,15 @@ class Notifications(Protocol):
     ) -> list[InboxEntry]: ...
 
 
-class Unit(Protocol):
-    """One transaction of the notifier."""
+class StatementUnit(Protocol):
+    """One statement, which commits by itself: no item can be opened beside it."""
 
     @property
     def notifications(self) -> Notifications: ...
+
+
+class Unit(StatementUnit, Protocol):
+    """One transaction of the notifier."""
 
     async def open_item(self, kind: str, reference: UUID, detail: str) -> None: ...
 
@@ -118,6 +122,12 @@ class Transactions(Protocol):
     """Opens transactions: committed at the end of the block, rolled back on any exception."""
 
     def __call__(self) -> AbstractAsyncContextManager[Unit]: ...
+
+
+class Statements(Protocol):
+    """Opens a unit for one statement: one trip to the database instead of three."""
+
+    def __call__(self) -> AbstractAsyncContextManager[StatementUnit]: ...
 
 
 class Contacts(Protocol):

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.notifier.adapters.postgres.unit import statements_of
 from services.notifier.adapters.sms.provider import HttpSmsProvider
 from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
 from shared.kernel.clock import SHANGHAI
@@ -38,6 +39,11 @@ async def test_an_sms_is_delivered_with_amount_and_month(world: World) -> None:
     assert message["template"] == "payment_settled"
     assert message["text"].startswith("【松鹤】")
     assert [delivery.status for delivery in world.ended] == ["DELIVERED"]
+
+
+async def test_a_single_statement_has_no_item_beside_it(world: World) -> None:
+    async with statements_of(world.database)() as unit:
+        assert not hasattr(unit, "open_item")
 
 
 @pytest.mark.parametrize("kind", ["timeout_before_booking", "timeout_after_booking", "error_500"])

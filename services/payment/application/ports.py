@@ -171,13 +171,18 @@ class Refunds(Protocol):
         ...
 
 
-class Unit(Protocol):
+class StatementUnit(Protocol):
+    """One statement, which commits by itself: there is no end to emit or call anything at."""
+
+    @property
+    def attempts(self) -> Attempts: ...
+
+
+class Unit(StatementUnit, Protocol):
     """One local transaction; the boundary commits."""
 
     @property
     def orders(self) -> Orders: ...
-    @property
-    def attempts(self) -> Attempts: ...
     @property
     def refunds(self) -> Refunds: ...
     @property
@@ -214,6 +219,12 @@ class Transactions(Protocol):
     """Opens a unit; committed at the end of the block, rolled back on any exception."""
 
     def __call__(self) -> AbstractAsyncContextManager[Unit]: ...
+
+
+class Statements(Protocol):
+    """Opens a unit for one statement: one trip to the database instead of three."""
+
+    def __call__(self) -> AbstractAsyncContextManager[StatementUnit]: ...
 
 
 class Channel(Protocol):

@@ -63,6 +63,16 @@ class OutboxRow(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class StatementUnit:
+    """What a single statement works in. It commits by itself, so nothing may wait for an end:
+
+    what is emitted, opened or called "at the end" has no place here, and no method.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+
 class Unit:
     """What a use case works in. Events are kept until the boundary flushes them after the state:
 

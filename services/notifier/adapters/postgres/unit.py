@@ -1,7 +1,6 @@
 """The rows in PostgreSQL: set statements with array binds that run on asyncpg and psycopg."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,7 +8,13 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import RowMapping, text
 
-from services.notifier.application.ports import InboxEntry, Place, SmsState, Transactions
+from services.notifier.application.ports import (
+    InboxEntry,
+    Place,
+    SmsState,
+    Statements,
+    Transactions,
+)
 from services.notifier.domain.deliveries import Decision, Delivery
 from services.notifier.domain.notifications import (
     Bill,
@@ -19,10 +24,10 @@ from services.notifier.domain.notifications import (
     Role,
     Status,
 )
+from shared.runtime.database import unit_of_work
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.statements import Connection
 from shared.runtime.database.unit_of_work import Item
-from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
 
 REMEMBER_BILLS = text(
     """
@@ -214,18 +219,22 @@ class PostgresNotifications:
         return [_entry(row) for row in rows.mappings()]
 
 
-@dataclass(frozen=True, slots=True)
+class NotifierStatement:
+    """The runtime's unit for one statement, with this service's rows."""
+
+    def __init__(self, unit: unit_of_work.StatementUnit) -> None:
+        self.notifications = PostgresNotifications(unit.connection)
+
+
 class NotifierUnit:
     """The runtime's unit with this service's rows."""
 
-    runtime: RuntimeUnit
-
-    @property
-    def notifications(self) -> PostgresNotifications:
-        return PostgresNotifications(self.runtime.connection)
+    def __init__(self, unit: unit_of_work.Unit) -> None:
+        self._unit = unit
+        self.notifications = PostgresNotifications(unit.connection)
 
     async def open_item(self, kind: str, reference: UUID, detail: str) -> None:
-        await self.runtime.open_items([Item(kind, str(reference), detail)])
+        await self._unit.open_items([Item(kind, str(reference), detail)])
 
 
 def transactions_of(database: Database) -> Transactions:
@@ -233,9 +242,9 @@ def transactions_of(database: Database) -> Transactions:
     return units_of(database.transaction, NotifierUnit)
 
 
-def statements_of(database: Database) -> Transactions:
+def statements_of(database: Database) -> Statements:
     """Units for one statement each: one trip to the database instead of three."""
-    return units_of(database.one_statement, NotifierUnit)
+    return units_of(database.one_statement, NotifierStatement)
 
 
 def _columns(notifications: Sequence[Notification]) -> Mapping[str, list[Any]]:

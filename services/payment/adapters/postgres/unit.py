@@ -31,7 +31,7 @@ from services.payment.adapters.postgres.columns import (
     to_order,
     unnest,
 )
-from services.payment.application.ports import DueAttempt, Transactions
+from services.payment.application.ports import DueAttempt, Statements, Transactions
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
@@ -39,10 +39,10 @@ from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.events import Event
+from shared.runtime.database import unit_of_work
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.statements import Connection
 from shared.runtime.database.unit_of_work import Item
-from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
 from shared.runtime.ground import crash_points
 
 # Without a conflict target: the same order again, or the tripwire on its contribution.
@@ -274,10 +274,17 @@ class PostgresRefunds:
             await self._connection.execute(INSERT_REFUNDS, binds(REFUND, rows))
 
 
+class PaymentStatement:
+    """The runtime's unit for one statement, with what payment writes so."""
+
+    def __init__(self, unit: unit_of_work.StatementUnit) -> None:
+        self.attempts = PostgresAttempts(unit.connection)
+
+
 class PaymentUnit:
     """The runtime's unit of work with payment's repositories."""
 
-    def __init__(self, unit: RuntimeUnit) -> None:
+    def __init__(self, unit: unit_of_work.Unit) -> None:
         self._unit = unit
         self.orders = PostgresOrders(unit.connection)
         self.attempts = PostgresAttempts(unit.connection)
@@ -322,9 +329,9 @@ def transactions_of(database: Database) -> Transactions:
     return units_of(database.transaction, PaymentUnit)
 
 
-def statements_of(database: Database) -> Transactions:
+def statements_of(database: Database) -> Statements:
     """Units for one statement each: one trip to the database instead of three."""
-    return units_of(database.one_statement, PaymentUnit)
+    return units_of(database.one_statement, PaymentStatement)
 
 
 def _call(*, sends: bool, never_sent: bool) -> Call | None:
