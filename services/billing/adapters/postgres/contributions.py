@@ -11,10 +11,10 @@ from sqlalchemy import RowMapping, text
 
 from services.billing.adapters.postgres.guarded import check_all_saved, uuid_list
 from services.billing.application.ports import ContributionView
-from services.billing.domain.contribution import Contribution, ContributionStatus
+from services.billing.domain.contribution import CONTRIBUTION, Contribution, ContributionStatus
 from shared.kernel.events import Share
 from shared.kernel.money import Money
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.unit_of_work import Unit
 
 COLUMNS = """
     c.id, c.insured_person_id, c.scheme, c.region, c.period, c.base_fen, c.amount_fen, c.currency,
@@ -101,8 +101,9 @@ _shares = msgspec.json.Decoder(tuple[Share, ...])
 class ContributionRows:
     """The contributions of one transaction; remembers what it loaded, to save only changes."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
         self._loaded: dict[UUID, Contribution] = {}
 
     async def lock(self, ids: Iterable[UUID]) -> dict[UUID, Contribution]:
@@ -148,6 +149,8 @@ class ContributionRows:
             },
         )
         check_all_saved("contribution", saved.rowcount, len(changed))
+        steps = [(self._loaded[c.id].status, c.status) for c in changed]
+        self._unit.count_moves(CONTRIBUTION, steps)
         self._loaded |= {c.id: copy(c) for c in changed}
 
     async def replacement_of(self, contribution_id: UUID) -> UUID | None:

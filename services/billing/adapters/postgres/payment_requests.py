@@ -2,17 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 from copy import copy
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 
 from services.billing.adapters.metrics import SETTLEMENT_SECONDS
 from services.billing.adapters.postgres.guarded import check_all_saved, uuid_list
-from services.billing.domain.payment_request import PaymentRequest, PaymentRequestStatus
+from services.billing.domain.payment_request import (
+    PAYMENT_REQUEST,
+    PaymentRequest,
+    PaymentRequestStatus,
+)
+from shared.kernel.clock import Clock
 from shared.kernel.events import ORDERS_TOPIC
 from shared.kernel.money import Money
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.unit_of_work import Unit
 
 COLUMNS = """
     payment_order_id, contribution_id, insured_person_id, payer_id, channel, amount_fen, currency,
@@ -78,8 +84,9 @@ BLOCKED = text(
 class PaymentRequestRows:
     """The payment requests of one transaction; saves only what changed since it was loaded."""
 
-    def __init__(self, connection: Connection, *, consumer: str) -> None:
-        self._connection = connection
+    def __init__(self, unit: Unit, *, consumer: str) -> None:
+        self._unit = unit
+        self._connection = unit.connection
         self._consumer = consumer
         self._loaded: dict[UUID, PaymentRequest] = {}
 
@@ -139,7 +146,11 @@ class PaymentRequestRows:
             },
         )
         check_all_saved("payment_request", saved.rowcount, len(changed))
-        _measure_settlements(loaded, changed)
+        self._unit.count_moves(
+            PAYMENT_REQUEST,
+            [(old.status, new.status) for old, new in zip(loaded, changed, strict=True)],
+        )
+        self._measure_settlements(loaded, changed)
         self._loaded |= {r.payment_order_id: copy(r) for r in changed}
 
     async def blocked_people(self, person_ids: Sequence[UUID]) -> set[UUID]:
@@ -155,18 +166,28 @@ class PaymentRequestRows:
         )
         return {UUID(bytes(row.key).decode()) for row in rows}
 
+    def _measure_settlements(
+        self, before: Sequence[PaymentRequest], after: Sequence[PaymentRequest]
+    ) -> None:
+        """How long payers waited for the commit; money after a failure is another story."""
+        settled = [
+            new.created_at
+            for old, new in zip(before, after, strict=True)
+            if old.is_open and new.status is PaymentRequestStatus.SETTLED
+        ]
+        if settled:
+            self._unit.when_committed(partial(_measure, settled, self._unit.clock))
+
     def _remember(self, row: RowMapping) -> PaymentRequest:
         request = _request(row)
         self._loaded[request.payment_order_id] = copy(request)
         return request
 
 
-def _measure_settlements(before: Sequence[PaymentRequest], after: Sequence[PaymentRequest]) -> None:
-    """How long payers waited; money that comes after a failure is another story."""
-    for old, new in zip(before, after, strict=True):
-        if old.is_open and new.status is PaymentRequestStatus.SETTLED:
-            waited = datetime.now(UTC) - new.created_at
-            SETTLEMENT_SECONDS.observe(max(0.0, waited.total_seconds()))
+def _measure(requested_at: Sequence[datetime], clock: Clock) -> None:
+    now = clock.now()
+    for begun in requested_at:
+        SETTLEMENT_SECONDS.observe(max(0.0, (now - begun).total_seconds()))
 
 
 def _request(row: RowMapping) -> PaymentRequest:

@@ -17,6 +17,7 @@ from services.notifier.application.ports import (
 )
 from services.notifier.domain.deliveries import Decision, Delivery
 from services.notifier.domain.notifications import (
+    SMS_STATES,
     Bill,
     Facts,
     Notification,
@@ -24,10 +25,8 @@ from services.notifier.domain.notifications import (
     Role,
     Status,
 )
-from shared.runtime.database import unit_of_work
 from shared.runtime.database.database import Database, units_of
-from shared.runtime.database.statements import Connection
-from shared.runtime.database.unit_of_work import Item
+from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 
 REMEMBER_BILLS = text(
     """
@@ -145,8 +144,9 @@ _facts = msgspec.json.Decoder(Facts)
 class PostgresNotifications:
     """The rows inside one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def remember_bills(self, bills: Sequence[Bill]) -> None:
         if bills:
@@ -202,7 +202,10 @@ class PostgresNotifications:
                 "due_seconds": [decision.due_seconds for decision in decisions],
             },
         )
-        return {row.id for row in rows}
+        written = {row.id for row in rows}
+        steps = [(expected[one.id], one.status) for one in deliveries if one.id in written]
+        self._unit.count_moves(SMS_STATES, steps)
+        return written
 
     async def inbox_of(
         self, person_id: UUID, *, limit: int, before: Place | None
@@ -222,16 +225,16 @@ class PostgresNotifications:
 class NotifierStatement:
     """The runtime's unit for one statement, with this service's rows."""
 
-    def __init__(self, unit: unit_of_work.StatementUnit) -> None:
-        self.notifications = PostgresNotifications(unit.connection)
+    def __init__(self, unit: StatementUnit) -> None:
+        self.notifications = PostgresNotifications(unit)
 
 
 class NotifierUnit:
     """The runtime's unit with this service's rows."""
 
-    def __init__(self, unit: unit_of_work.Unit) -> None:
+    def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self.notifications = PostgresNotifications(unit.connection)
+        self.notifications = PostgresNotifications(unit)
 
     async def open_item(self, kind: str, reference: UUID, detail: str) -> None:
         await self._unit.open_items([Item(kind, str(reference), detail)])

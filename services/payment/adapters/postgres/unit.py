@@ -34,15 +34,14 @@ from services.payment.adapters.postgres.columns import (
 from services.payment.application.ports import DueAttempt, Statements, Transactions
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
-from services.payment.domain.payment_attempt import Call, PaymentAttempt
-from services.payment.domain.payment_order import PaymentOrder
+from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS, Call, PaymentAttempt
+from services.payment.domain.payment_order import ORDER_TRANSITIONS, PaymentOrder
 from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.events import Event
-from shared.runtime.database import unit_of_work
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.statements import Connection
-from shared.runtime.database.unit_of_work import Item
+from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 from shared.runtime.ground import crash_points
 
 # Without a conflict target: the same order again, or the tripwire on its contribution.
@@ -156,8 +155,9 @@ INSERT_REFUNDS = text(
 
 
 class PostgresOrders:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def open(
         self, openings: Sequence[Opening], *, lease_time: timedelta = timedelta(0)
@@ -166,6 +166,9 @@ class PostgresOrders:
         inserted = await self._connection.execute(INSERT_ORDERS, binds(NEW_ORDER, rows))
         opened = {row.id for row in inserted}
         await self._refuse_second_open(openings, opened)
+        begun = [opening.order for opening in openings if opening.order.id in opened]
+        born = ORDER_TRANSITIONS.initial
+        self._unit.count_moves(ORDER_TRANSITIONS, [(born, order.status) for order in begun])
         attempts = [
             attempt_row(opening.attempt)
             for opening in openings
@@ -204,6 +207,8 @@ class PostgresOrders:
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
         rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
         await _save(self._connection, SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows))
+        steps = [(old.status, after.status) for old, after in changes]
+        self._unit.count_moves(ORDER_TRANSITIONS, steps)
 
     async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         if not ids:
@@ -213,8 +218,9 @@ class PostgresOrders:
 
 
 class PostgresAttempts:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def claim(
         self, *, now: datetime, limit: int, lease: UUID, lease_time: timedelta
@@ -262,6 +268,8 @@ class PostgresAttempts:
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
         rows = [{**attempt_row(after), "version_before": old.version} for old, after in changes]
         await _save(self._connection, SAVE_ATTEMPTS, binds(SAVED_ATTEMPT, rows), len(rows))
+        steps = [(old.status, after.status) for old, after in changes]
+        self._unit.count_moves(ATTEMPT_TRANSITIONS, steps)
 
 
 class PostgresRefunds:
@@ -277,17 +285,17 @@ class PostgresRefunds:
 class PaymentStatement:
     """The runtime's unit for one statement, with what payment writes so."""
 
-    def __init__(self, unit: unit_of_work.StatementUnit) -> None:
-        self.attempts = PostgresAttempts(unit.connection)
+    def __init__(self, unit: StatementUnit) -> None:
+        self.attempts = PostgresAttempts(unit)
 
 
 class PaymentUnit:
     """The runtime's unit of work with payment's repositories."""
 
-    def __init__(self, unit: unit_of_work.Unit) -> None:
+    def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self.orders = PostgresOrders(unit.connection)
-        self.attempts = PostgresAttempts(unit.connection)
+        self.orders = PostgresOrders(unit)
+        self.attempts = PostgresAttempts(unit)
         self.refunds = PostgresRefunds(unit.connection)
         self.cashier_attempts = PostgresCashierAttempts(unit.connection)
         self.notifications = PostgresNotifications(unit.connection)
