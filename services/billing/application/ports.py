@@ -39,7 +39,8 @@ class Contributions(Protocol):
 
     async def insert(self, contributions: Sequence[Contribution]) -> None: ...
 
-    async def save(self, contributions: Iterable[Contribution]) -> None: ...
+    async def save(self, contributions: Iterable[Contribution]) -> None:
+        """Raises LostGuard."""
 
     async def replacement_of(self, contribution_id: UUID) -> UUID | None: ...
 
@@ -58,7 +59,8 @@ class PaymentRequests(Protocol):
 
     async def insert(self, requests: Sequence[PaymentRequest]) -> None: ...
 
-    async def save(self, requests: Iterable[PaymentRequest]) -> None: ...
+    async def save(self, requests: Iterable[PaymentRequest]) -> None:
+        """Raises LostGuard."""
 
     async def lock_due(self, now: datetime, *, limit: int) -> list[PaymentRequest]:
         """Open ones whose time to ask has come; those that others work on are passed over."""

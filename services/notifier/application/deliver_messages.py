@@ -179,12 +179,12 @@ class DeliverMessages:
         items = {one.delivery.id: one.item for one in decisions if one.item is not None}
         if items:
             async with self._transactions() as unit:
-                written = await unit.notifications.save(decisions, claimed)
+                written = await unit.notifications.save_if_held(decisions, claimed)
                 for delivery_id in items.keys() & written:
                     await unit.open_item(UNKNOWN_ITEM, delivery_id, items[delivery_id])
         else:
             async with self._statements() as statement:
-                written = await statement.notifications.save(decisions, claimed)
+                written = await statement.notifications.save_if_held(decisions, claimed)
         for decision in decisions:
             if decision.due_seconds is None and decision.delivery.id in written:
                 self._ended(decision.delivery)

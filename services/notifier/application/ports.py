@@ -97,8 +97,16 @@ class Notifications(Protocol):
     async def claim_due(self, *, limit: int, lease_seconds: float) -> list[Delivery]:
         """Take due SMS rows for `lease_seconds` of database time; rows others hold are skipped."""
 
-    async def save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
-        """Write each decision where its row is still as claimed; returns the ids written."""
+    async def save(self, changes: Sequence[tuple[Delivery, Decision]]) -> None:
+        """Write each decision on a row that is locked; raises LostGuard."""
+
+    async def save_if_held(
+        self, decisions: Sequence[Decision], claimed: Sequence[Delivery]
+    ) -> set[UUID]:
+        """Write each decision where its row is still as claimed; returns the ids written.
+
+        Only a lease is held, so another may have taken a row over: it decides about that.
+        """
 
     async def inbox_of(
         self, person_id: UUID, *, limit: int, before: Place | None

@@ -92,7 +92,7 @@ class Orders(Protocol):
     async def read(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]: ...
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
-        """Store (before, after) pairs, guarded by the version before."""
+        """Store (before, after) pairs, guarded by the version before; raises LostGuard."""
         ...
 
 
@@ -116,7 +116,10 @@ class Attempts(Protocol):
     async def lock_undecided(self, *, now: datetime, limit: int) -> list[PaymentAttempt]: ...
 
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
-        """Store (before, after) pairs, guarded by the version before; their leases end."""
+        """Store (before, after) pairs, guarded by the version before; raises LostGuard.
+
+        Their leases end.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ from services.notifier.domain.notifications import (
     Role,
     Status,
 )
+from shared.kernel.errors import LostGuard
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 
@@ -183,7 +184,15 @@ class PostgresNotifications:
         rows = await self._connection.execute(CLAIM_DUE, wanted)
         return [_delivery(row) for row in rows.mappings()]
 
-    async def save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
+    async def save(self, changes: Sequence[tuple[Delivery, Decision]]) -> None:
+        decisions = [decision for _, decision in changes]
+        written = await self.save_if_held(decisions, [before for before, _ in changes])
+        if len(written) != len(changes):
+            raise LostGuard("notification", wanted=len(changes), saved=len(written))
+
+    async def save_if_held(
+        self, decisions: Sequence[Decision], claimed: Sequence[Delivery]
+    ) -> set[UUID]:
         if not decisions:
             return set()
         expected = {delivery.id: delivery.status for delivery in claimed}

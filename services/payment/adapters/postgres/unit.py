@@ -37,7 +37,7 @@ from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS, Call, PaymentAttempt
 from services.payment.domain.payment_order import ORDER_TRANSITIONS, PaymentOrder
 from services.payment.domain.refund import Refund
-from shared.kernel.errors import Contradiction, Unavailable
+from shared.kernel.errors import Contradiction, LostGuard
 from shared.kernel.events import Event
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.statements import Connection
@@ -206,7 +206,9 @@ class PostgresOrders:
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
         rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
-        await _save(self._connection, SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows))
+        await _save(
+            self._connection, "payment_order", SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows)
+        )
         steps = [(old.status, after.status) for old, after in changes]
         self._unit.count_moves(ORDER_TRANSITIONS, steps)
 
@@ -267,7 +269,13 @@ class PostgresAttempts:
 
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
         rows = [{**attempt_row(after), "version_before": old.version} for old, after in changes]
-        await _save(self._connection, SAVE_ATTEMPTS, binds(SAVED_ATTEMPT, rows), len(rows))
+        await _save(
+            self._connection,
+            "payment_attempt",
+            SAVE_ATTEMPTS,
+            binds(SAVED_ATTEMPT, rows),
+            len(rows),
+        )
         steps = [(old.status, after.status) for old, after in changes]
         self._unit.count_moves(ATTEMPT_TRANSITIONS, steps)
 
@@ -349,11 +357,14 @@ def _call(*, sends: bool, never_sent: bool) -> Call | None:
 
 
 async def _save(
-    connection: Connection, statement: TextClause, arrays: dict[str, list[Any]], count: int
+    connection: Connection,
+    table: str,
+    statement: TextClause,
+    arrays: dict[str, list[Any]],
+    count: int,
 ) -> None:
     if not count:
         return
     result = await connection.execute(statement, arrays)
     if result.rowcount != count:
-        # All rows were locked by this transaction, so somebody wrote around the lock.
-        raise Unavailable("row_changed", f"{count - result.rowcount} rows changed meanwhile")
+        raise LostGuard(table, wanted=count, saved=result.rowcount)
