@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -21,15 +20,11 @@ from services.payment.adapters.postgres.columns import (
     ORDER,
     ORDER_STATE,
     REFUND,
-    assignments,
     attempt_row,
-    binds,
-    names,
     order_row,
     refund_row,
     to_attempt,
     to_order,
-    unnest,
 )
 from services.payment.application.ports import DueAttempt, Statements, Transactions
 from services.payment.domain.opening import Opening
@@ -37,9 +32,16 @@ from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS, Call, PaymentAttempt
 from services.payment.domain.payment_order import ORDER_TRANSITIONS, PaymentOrder
 from services.payment.domain.refund import Refund
-from shared.kernel.errors import Contradiction, LostGuard
+from shared.kernel.errors import Contradiction
 from shared.kernel.events import Event
 from shared.runtime.database.database import Database, units_of
+from shared.runtime.database.set_statements import (
+    GuardedUpdate,
+    binds,
+    names,
+    save_guarded,
+    unnest,
+)
 from shared.runtime.database.statements import Connection
 from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 from shared.runtime.ground import crash_points
@@ -70,12 +72,7 @@ WITH_OPEN_ATTEMPTS = text(
     "SELECT DISTINCT order_id FROM payment_attempt WHERE order_id = ANY(CAST(:ids AS uuid[]))"
     " AND status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
 )
-SAVED = {"version_before": "integer"}
-SAVED_ORDER = {"id": "uuid", **SAVED, **ORDER_STATE}
-SAVE_ORDERS = text(
-    f"UPDATE payment_order SET {assignments(ORDER_STATE)} FROM {unnest(SAVED_ORDER)}"
-    " WHERE payment_order.id = row.id AND payment_order.version = row.version_before"
-)
+SAVE_ORDERS = GuardedUpdate("payment_order", ORDER_STATE, order_row, moves=ORDER_TRANSITIONS)
 
 INSERT_ATTEMPTS = text(
     f"INSERT INTO payment_attempt ({names(NEW_DIRECT_ATTEMPT)}, lease_until)"
@@ -141,11 +138,12 @@ CLAIM_ENDED = text(
               false AS never_sent, payment_order.payer_id, payment_order.period
     """
 )
-SAVED_ATTEMPT = {"id": "uuid", **SAVED, **ATTEMPT_STATE}
-SAVE_ATTEMPTS = text(
-    f"UPDATE payment_attempt SET lease_owner = NULL, lease_until = NULL,"
-    f" {assignments(ATTEMPT_STATE)} FROM {unnest(SAVED_ATTEMPT)}"
-    " WHERE payment_attempt.id = row.id AND payment_attempt.version = row.version_before"
+SAVE_ATTEMPTS = GuardedUpdate(
+    "payment_attempt",
+    ATTEMPT_STATE,
+    attempt_row,
+    moves=ATTEMPT_TRANSITIONS,
+    also="lease_owner = NULL, lease_until = NULL",
 )
 
 INSERT_REFUNDS = text(
@@ -205,12 +203,7 @@ class PostgresOrders:
         return [order for order in orders if order.id not in open_still]
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
-        rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
-        await _save(
-            self._connection, "payment_order", SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows)
-        )
-        steps = [(old.status, after.status) for old, after in changes]
-        self._unit.count_moves(ORDER_TRANSITIONS, steps)
+        await save_guarded(self._unit, SAVE_ORDERS, changes)
 
     async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         if not ids:
@@ -268,16 +261,7 @@ class PostgresAttempts:
         return [to_attempt(row) for row in found.mappings()]
 
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
-        rows = [{**attempt_row(after), "version_before": old.version} for old, after in changes]
-        await _save(
-            self._connection,
-            "payment_attempt",
-            SAVE_ATTEMPTS,
-            binds(SAVED_ATTEMPT, rows),
-            len(rows),
-        )
-        steps = [(old.status, after.status) for old, after in changes]
-        self._unit.count_moves(ATTEMPT_TRANSITIONS, steps)
+        await save_guarded(self._unit, SAVE_ATTEMPTS, changes)
 
 
 class PostgresRefunds:
@@ -354,17 +338,3 @@ def _call(*, sends: bool, never_sent: bool) -> Call | None:
     if never_sent:
         return None
     return Call.START if sends else Call.QUERY
-
-
-async def _save(
-    connection: Connection,
-    table: str,
-    statement: TextClause,
-    arrays: dict[str, list[Any]],
-    count: int,
-) -> None:
-    if not count:
-        return
-    result = await connection.execute(statement, arrays)
-    if result.rowcount != count:
-        raise LostGuard(table, wanted=count, saved=result.rowcount)
