@@ -60,3 +60,22 @@ def received(facts: Sequence[Fact]) -> list[Received]:
         receive(Place(ORDERS_TOPIC, 0, offset), key, headers, value)
         for offset, (key, headers, value) in enumerate(records)
     ]
+
+
+async def test_money_that_went_back_before_its_settlement_was_heard_is_two_moves(
+    billing: Billing,
+) -> None:
+    order = await open_order(billing)
+    ways = [("PAYMENT_PENDING", "PAID"), ("PAID", "ASSESSED"), ("PAYMENT_PENDING", "ASSESSED")]
+    before = [moves(*way) for way in ways]
+
+    await billing.hear(order.refunded(), order.settled())
+
+    assert [moves(*way) - old for way, old in zip(ways, before, strict=True)] == [1, 1, 0]
+    assert (await billing.contribution(order.contribution_id)).version == 4
+
+
+def moves(source: str, target: str) -> float:
+    """Of contributions."""
+    labels = {"machine": "contribution", "from": source, "to": target}
+    return REGISTRY.get_sample_value("songhe_state_transitions_total", labels) or 0.0

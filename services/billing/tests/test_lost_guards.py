@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from services.billing.adapters.postgres.unit import BillingUnit
+from services.billing.domain.contribution import reopen
+from services.billing.domain.payment_request import failed
 from services.billing.tests.running_billing import Billing
 from services.billing.tests.telling_payment import Order, open_order
 from shared.kernel.errors import LostGuard
@@ -38,8 +40,8 @@ async def reopen_what_changed(billing: Billing, order: Order) -> None:
         rows = BillingUnit(unit).contributions
         contribution = (await rows.lock([order.contribution_id]))[order.contribution_id]
         await write_around(unit, "contribution")
-        contribution.reopen(reason="expired", can_retry=True)
-        await rows.save([contribution])
+        owed = reopen(contribution, reason="expired", can_retry=True)
+        await rows.save([(contribution, owed)])
 
 
 async def fail_what_changed(billing: Billing, order: Order) -> None:
@@ -47,8 +49,7 @@ async def fail_what_changed(billing: Billing, order: Order) -> None:
         rows = BillingUnit(unit).payment_requests
         request = (await rows.lock([order.id]))[order.id]
         await write_around(unit, "payment_request")
-        request.fail(reason="expired")
-        await rows.save([request])
+        await rows.save([(request, failed(request, reason="expired"))])
 
 
 async def write_around(unit: Unit, table: str) -> None:

@@ -41,10 +41,10 @@ def binds(columns: Columns, rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in columns}
 
 
-def insert(table: str, columns: Columns) -> TextClause:
-    """Insert a set of rows; raises where one is there already."""
+def insert(table: str, columns: Columns, ending: str = "") -> TextClause:
+    """Insert a set of rows; `ending` says what happens where one is there already."""
     listed = names(columns)
-    return text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {unnest(columns)}")
+    return text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {unnest(columns)} {ending}")
 
 
 class GuardedUpdate(Generic[Stored]):

@@ -32,8 +32,8 @@ class BillingUnit:
         self._unit = unit
         self.contributions = ContributionRows(unit)
         self.payment_requests = PaymentRequestRows(unit, consumer=CONSUMER)
-        self.money_decisions = MoneyDecisionRows(unit.connection)
-        self.refunds = RefundRows(unit.connection)
+        self.money_decisions = MoneyDecisionRows(unit)
+        self.refunds = RefundRows(unit)
 
     def emit(
         self,

@@ -15,7 +15,7 @@ from services.payment.adapters.postgres.columns import (
 from services.payment.application.ports import DueAttempt, HeardNotification
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.switch import Stopped, Switch
-from shared.runtime.database.set_statements import Columns, binds, insert, names, unnest
+from shared.runtime.database.set_statements import Columns, binds, insert, names
 from shared.runtime.database.statements import Connection
 
 OPEN = "status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
@@ -77,10 +77,10 @@ NOTIFICATION: Columns = {
     "received_at": "timestamptz",
     "body_sha256": "bytea",
 }
-CLAIM = text(
-    f"INSERT INTO channel_notification ({names(NOTIFICATION)})"
-    f" SELECT {names(NOTIFICATION)} FROM {unnest(NOTIFICATION)}"
-    " ON CONFLICT DO NOTHING RETURNING channel, notification_id"
+CLAIM = insert(
+    "channel_notification",
+    NOTIFICATION,
+    "ON CONFLICT DO NOTHING RETURNING channel, notification_id",
 )
 STOPPED = text(
     """

@@ -38,6 +38,7 @@ from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.set_statements import (
     GuardedUpdate,
     binds,
+    insert,
     names,
     save_guarded,
     unnest,
@@ -47,11 +48,7 @@ from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 from shared.runtime.ground import crash_points
 
 # Without a conflict target: the same order again, or the tripwire on its contribution.
-INSERT_ORDERS = text(
-    f"INSERT INTO payment_order ({names(NEW_ORDER)})"
-    f" SELECT {names(NEW_ORDER)} FROM {unnest(NEW_ORDER)}"
-    " ON CONFLICT DO NOTHING RETURNING id"
-)
+INSERT_ORDERS = insert("payment_order", NEW_ORDER, "ON CONFLICT DO NOTHING RETURNING id")
 KNOWN_ORDERS = text("SELECT id FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
 READ_ORDERS = text(f"SELECT {names(ORDER)} FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
 LOCK_ORDERS = text(
@@ -146,10 +143,7 @@ SAVE_ATTEMPTS = GuardedUpdate(
     also="lease_owner = NULL, lease_until = NULL",
 )
 
-INSERT_REFUNDS = text(
-    f"INSERT INTO refund ({names(REFUND)}) SELECT {names(REFUND)} FROM {unnest(REFUND)}"
-    " ON CONFLICT (id) DO NOTHING"
-)
+INSERT_REFUNDS = insert("refund", REFUND, "ON CONFLICT (id) DO NOTHING")
 
 
 class PostgresOrders:
