@@ -9,7 +9,6 @@ from services.payment.adapters.postgres.columns import (
     ATTEMPT,
     NEW_ORDER,
     attempt_row,
-    binds,
     order_row,
 )
 from services.payment.adapters.postgres.unit import INSERT_ORDERS
@@ -18,6 +17,7 @@ from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, 
 from shared.kernel.ids import new_id
 from shared.kernel.money import CURRENCY, Money
 from shared.runtime.database.database import Database
+from shared.runtime.database.set_statements import binds
 
 # Channel → the way in which its payers opened the cashier; attempts take turns.
 METHODS = {"alipay": "wap", "wechatpay": "h5"}

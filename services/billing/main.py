@@ -13,7 +13,7 @@ from services.billing.domain.standard import load_standards
 from services.billing.settings import ApiSettings, BillingSettings
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime.database.database import Database, open_database
-from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
 from shared.runtime.keys.access_token import AccessTokens, Jwks, KeySource
@@ -56,7 +56,7 @@ async def api(settings: BillingSettings) -> int:
     settings = read_settings(ApiSettings)
     address = settings.http_address()
     clock = SystemClock()
-    _count_transitions()
+    _declare_moves()
     database = _open(settings, API_CONNECTIONS, clock)
     jwks = Jwks(settings.identity_url)
     app = compose_api(settings, database, jwks, clock)
@@ -72,7 +72,7 @@ async def api(settings: BillingSettings) -> int:
 async def worker(settings: BillingSettings) -> int:
     """Hears payment, asks again what it does not hear, and sends what billing tells."""
     clock = SystemClock()
-    _count_transitions()
+    _declare_moves()
     database = _open(settings, WORKER_CONNECTIONS, clock)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     kafka = settings.kafka_bootstrap_servers
@@ -122,6 +122,6 @@ def _open(settings: BillingSettings, pool_size: int, clock: Clock) -> Database:
     return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
 
 
-def _count_transitions() -> None:
-    count_transitions(CONTRIBUTION)
-    count_transitions(PAYMENT_REQUEST)
+def _declare_moves() -> None:
+    declare_transitions(CONTRIBUTION)
+    declare_transitions(PAYMENT_REQUEST)

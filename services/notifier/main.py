@@ -19,7 +19,7 @@ from services.notifier.domain.notifications import SMS_STATES, Channel
 from services.notifier.settings import ApiSettings, NotifierSettings, WorkerSettings
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime.database.database import Database, open_database
-from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
 from shared.runtime.keys.access_token import AccessTokens, Jwks, KeySource
@@ -92,7 +92,7 @@ async def run_worker(
 ) -> int:
     """The worker over these contacts and this gateway; `closing` ends what they need."""
     clock = SystemClock()
-    count_transitions(SMS_STATES)
+    declare_transitions(SMS_STATES)
     database = _open(settings, WORKER_CONNECTIONS, clock)
     deliver = DeliverMessages(
         transactions_of(database),

@@ -58,7 +58,7 @@ from services.payment.settings import (
 from services.payment.switch_commands import SwitchCommands
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime.database.database import Database, is_transient, open_database
-from shared.runtime.ground.metrics import count_transitions
+from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.http.client_address import ClientAddresses
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
@@ -163,7 +163,7 @@ async def api(settings: PaymentSettings) -> int:
     settings = read_settings(ApiSettings)
     address = settings.http_address()
     clock, pace = SystemClock(), ChannelPace()
-    count_moves()
+    declare_moves()
     database = _open(settings, API_CONNECTIONS, clock)
     jwks = Jwks(settings.identity_url)
     channels, closing = _open_cashiers(settings, pace, clock)
@@ -195,11 +195,11 @@ def _open_cashiers(
     return {**measured}, [client.aclose for client in clients.values()]
 
 
-def count_moves() -> None:
-    """Every move of payment's state machines is counted, in whichever process it happens."""
-    count_transitions(ORDER_TRANSITIONS)
-    count_transitions(ATTEMPT_TRANSITIONS)
-    count_transitions(REFUND_TRANSITIONS)
+def declare_moves() -> None:
+    """Every move of payment's state machines is shown, in whichever process it happens."""
+    declare_transitions(ORDER_TRANSITIONS)
+    declare_transitions(ATTEMPT_TRANSITIONS)
+    declare_transitions(REFUND_TRANSITIONS)
 
 
 def open_runners(
@@ -262,7 +262,7 @@ async def worker(settings: PaymentSettings) -> int:
 async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: Closing) -> int:
     """The worker over these channels; `closing` ends what they need, after everything else."""
     clock = SystemClock()
-    count_moves()
+    declare_moves()
     database = _open(settings, WORKER_CONNECTIONS, clock)
     relay_database = _open(settings, RELAY_CONNECTIONS, clock)
     opened = asyncio.Event()

@@ -4,7 +4,8 @@ SongheError
 ├── Refused        the business says no: a 4xx answer with a stable code
 ├── Unavailable    try again later: 503 with Retry-After
 ├── Malformed      will never work: a 400 answer, or a dead letter at once
-└── Contradiction  two facts exclude each other: a person must look
+├── Contradiction  two facts exclude each other: a person must look
+└── LostGuard      a fault of ours: 500, or a dead letter after three tries
 """
 
 
@@ -53,3 +54,16 @@ class Contradiction(SongheError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class LostGuard(SongheError):
+    """A guarded update missed rows that its transaction holds locked.
+
+    Nobody else can have changed them meanwhile: they were decided on as they were read without
+    the lock, or twice. Nothing of it is stored. Where losing is normal, because only a lease was
+    held, nothing is raised and the method says `if_held`.
+    """
+
+    def __init__(self, table: str, *, wanted: int, saved: int) -> None:
+        super().__init__(f"{saved} of {wanted} rows of {table} were as they had been read")
+        self.table = table

@@ -1,6 +1,6 @@
 """State machines as data: every allowed move is listed with the word for its cause."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -20,11 +20,7 @@ class Move(Generic[State]):
 
 
 class Transitions(Generic[State]):
-    """The table of one machine: what is not listed is a contradiction.
-
-    `observe(machine, source, target)` is told of every accepted move; the composition root
-    binds it to the counter `songhe_state_transitions_total`.
-    """
+    """The table of one machine: what is not listed is a contradiction."""
 
     def __init__(
         self, machine: str, states: type[State], initial: State, moves: Iterable[Move[State]]
@@ -34,7 +30,6 @@ class Transitions(Generic[State]):
         self.initial = initial
         self.moves = tuple(moves)
         self._allowed = {(move.source, move.target) for move in self.moves}
-        self.observe: Callable[[str, str, str], None] = _ignore
 
     def allows(self, source: State, target: State) -> bool:
         return (source, target) in self._allowed
@@ -43,7 +38,6 @@ class Transitions(Generic[State]):
         """Return `target`; raise Contradiction where the move is not in the table."""
         if not self.allows(source, target):
             raise Contradiction(f"{self.machine} {subject} cannot go from {source} to {target}")
-        self.observe(self.machine, source, target)
         return target
 
     def targets(self, source: State) -> set[State]:
@@ -63,7 +57,3 @@ class Transitions(Generic[State]):
 def _label(cause: str) -> str:
     # Mermaid ends a label at the first of these two
     return cause.replace(":", ",").replace(";", ",")
-
-
-def _ignore(machine: str, source: str, target: str) -> None:
-    return None

@@ -30,7 +30,7 @@ from services.billing.application.assess_contribution import tell_assessed
 from services.billing.application.request_payment import RequestPayment, new_request
 from services.billing.application.tell_payment import tell_requested
 from services.billing.domain.assessment import Assessment, assess
-from services.billing.domain.contribution import Contribution, new_contribution
+from services.billing.domain.contribution import Contribution, await_payment, new_contribution
 from services.billing.domain.payment_request import PaymentRequest
 from services.billing.domain.standard import load_standards
 from services.billing.settings import BillingSettings
@@ -146,9 +146,13 @@ class Generator:
         """The steps of `request_payment`, each for the whole set."""
         contributions = await unit.contributions.lock([cid for cid, _ in arrived])
         requests = [self._new_request(contributions[cid], at) for cid, at in arrived]
-        for request in requests:
-            contributions[request.contribution_id].await_payment(request.payment_order_id)
-        await unit.contributions.save(contributions.values())
+        owed = [contributions[request.contribution_id] for request in requests]
+        await unit.contributions.save(
+            [
+                (contribution, await_payment(contribution, request.payment_order_id))
+                for contribution, request in zip(owed, requests, strict=True)
+            ]
+        )
         await unit.payment_requests.insert(requests)
         for request in requests:
             tell_requested(unit, request)

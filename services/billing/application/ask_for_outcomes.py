@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from services.billing.application.ports import Unit
 from services.billing.application.tell_payment import tell_asked
-from services.billing.domain.payment_request import AskingPolicy, PaymentRequest
+from services.billing.domain.payment_request import AskingPolicy, PaymentRequest, asked
 
 # One transaction of this many rows takes some milliseconds; the loop comes back at once.
 BATCH_MAX = 100
@@ -23,19 +25,20 @@ async def ask_for_outcomes(unit: Unit, *, asking: AskingPolicy, now: datetime) -
     blocked = await unit.payment_requests.blocked_people(
         [request.insured_person_id for request in due]
     )
+    changes = []
     for request in due:
+        after = request
         if request.insured_person_id in blocked:
             await _tell_blocked(unit, request)
         else:
-            await _ask(unit, request, asking)
-        request.next_ask_at = now + asking.delay(request.ask_count)
-    await unit.payment_requests.save(due)
+            after = asked(request)
+            await _ask(unit, after, asking)
+        changes.append((request, replace(after, next_ask_at=now + asking.delay(after.ask_count))))
+    await unit.payment_requests.save(changes)
     return len(due)
 
 
 async def _ask(unit: Unit, request: PaymentRequest, asking: AskingPolicy) -> None:
-    request.version += 1
-    request.ask_count += 1
     tell_asked(unit, request)
     if request.ask_count >= asking.asks_before_item:
         await unit.open_item(

@@ -10,6 +10,7 @@ from services.billing.domain.contribution import (
     Contribution,
     ContributionStatus,
     new_contribution,
+    supersede,
 )
 from services.billing.domain.refusal import refused
 from services.billing.domain.standard import Standards
@@ -66,8 +67,7 @@ async def _supersede(unit: Unit, current: Contribution) -> None:
             contribution_id=str(current.id),
             link=f"/billing/v1/contributions/{current.id}",
         )
-    current.supersede()
-    await unit.contributions.save([current])
+    await unit.contributions.save([(current, supersede(current))])
 
 
 def _contribution(

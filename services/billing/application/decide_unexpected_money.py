@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from services.billing.application.load_facts import load_facts
 from services.billing.application.ports import Unit
-from services.billing.domain.contribution import LATE_MONEY, Contribution
+from services.billing.domain.contribution import LATE_MONEY, Contribution, pay
 from services.billing.domain.money_decision import (
     DECISION_VERSION,
     Decision,
@@ -40,21 +42,21 @@ async def decide_unexpected_money(
     decisions = await unit.money_decisions.find(attempt_ids)
     refunded = await unit.refunds.totals(attempt_ids)
     made: list[MoneyDecision] = []
-    asked_again: list[MoneyDecision] = []
+    asked_again: list[tuple[MoneyDecision, MoneyDecision]] = []
     for message in messages:
         fact = message.body
         contribution, request = check_known(fact, *rows.of(fact))
         earlier = decisions.get(fact.attempt_id)
         if earlier is not None:
             if message.envelope.sequence > earlier.asked_sequence:
-                earlier.asked_sequence = message.envelope.sequence
-                asked_again.append(earlier)
+                asked = replace(earlier, asked_sequence=message.envelope.sequence)
+                asked_again.append((earlier, asked))
             continue
         back = refunded.get(fact.attempt_id, Money(0))
         decided = decide(contribution, request, fact, refunded=back)
         if decided is not None:
             made.append(_decision(message, *decided))
-            _apply(contribution, message, decided[0])
+            rows.put_contribution(_after(contribution, message, decided[0]))
     await rows.save(unit)
     await unit.money_decisions.insert(made)
     for decision in made:
@@ -82,15 +84,17 @@ def _decision(
     )
 
 
-def _apply(
+def _after(
     contribution: Contribution, message: Message[UnexpectedMoneyReceived], decision: Decision
-) -> None:
-    if decision is Decision.ACCEPTED:
-        contribution.pay(
-            attempt_id=message.body.attempt_id,
-            paid_at=message.envelope.time,
-            reason=LATE_MONEY,
-        )
+) -> Contribution:
+    if decision is Decision.REJECTED:
+        return contribution
+    return pay(
+        contribution,
+        attempt_id=message.body.attempt_id,
+        paid_at=message.envelope.time,
+        reason=LATE_MONEY,
+    )
 
 
 def _tell(unit: Unit, decision: MoneyDecision) -> None:
@@ -109,11 +113,10 @@ def _tell(unit: Unit, decision: MoneyDecision) -> None:
     )
 
 
-async def _tell_again(unit: Unit, decisions: Sequence[MoneyDecision]) -> None:
+async def _tell_again(unit: Unit, changes: Sequence[tuple[MoneyDecision, MoneyDecision]]) -> None:
     """The original event where the outbox still has it, else the same once more."""
-    if not decisions:
-        return
-    await unit.money_decisions.save_asked(decisions)
+    await unit.money_decisions.save_asked(changes)
+    decisions = [decision for _, decision in changes]
     gone = await unit.repeat([decision.event_id for decision in decisions])
     for decision in decisions:
         if decision.event_id in gone:

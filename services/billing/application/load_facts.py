@@ -1,7 +1,7 @@
 """Load what a set of facts is about: contributions first, in id order, then their requests."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.billing.application.ports import Unit
@@ -13,10 +13,12 @@ from shared.kernel.events import Message
 
 @dataclass(frozen=True, slots=True)
 class FactRows:
-    """The locked rows; `save` writes those that changed."""
+    """The locked rows as they are after the facts so far; `save` writes the steps."""
 
     contributions: dict[UUID, Contribution]
     requests: dict[UUID, PaymentRequest]
+    _contribution_steps: list[tuple[Contribution, Contribution]] = field(default_factory=list)
+    _request_steps: list[tuple[PaymentRequest, PaymentRequest]] = field(default_factory=list)
 
     def of(self, fact: Fact) -> tuple[Contribution | None, PaymentRequest | None]:
         return (
@@ -24,9 +26,22 @@ class FactRows:
             self.requests.get(fact.payment_order_id),
         )
 
+    def put_contribution(self, after: Contribution) -> None:
+        """One step of it, which may be none."""
+        before, self.contributions[after.id] = self.contributions[after.id], after
+        if after is not before:
+            self._contribution_steps.append((before, after))
+
+    def put_request(self, after: PaymentRequest) -> None:
+        """One step of it, which may be none."""
+        id = after.payment_order_id
+        before, self.requests[id] = self.requests[id], after
+        if after is not before:
+            self._request_steps.append((before, after))
+
     async def save(self, unit: Unit) -> None:
-        await unit.contributions.save(self.contributions.values())
-        await unit.payment_requests.save(self.requests.values())
+        await unit.contributions.save(self._contribution_steps)
+        await unit.payment_requests.save(self._request_steps)
 
 
 async def load_facts(unit: Unit, messages: Sequence[Message[Fact]]) -> FactRows:

@@ -39,7 +39,8 @@ class Contributions(Protocol):
 
     async def insert(self, contributions: Sequence[Contribution]) -> None: ...
 
-    async def save(self, contributions: Iterable[Contribution]) -> None: ...
+    async def save(self, changes: Sequence[tuple[Contribution, Contribution]]) -> None:
+        """Store (before, after) pairs, guarded by the version before; raises LostGuard."""
 
     async def replacement_of(self, contribution_id: UUID) -> UUID | None: ...
 
@@ -58,7 +59,11 @@ class PaymentRequests(Protocol):
 
     async def insert(self, requests: Sequence[PaymentRequest]) -> None: ...
 
-    async def save(self, requests: Iterable[PaymentRequest]) -> None: ...
+    async def save(self, changes: Sequence[tuple[PaymentRequest, PaymentRequest]]) -> None:
+        """Store (before, after) pairs, guarded by what was told and heard before.
+
+        Raises LostGuard.
+        """
 
     async def lock_due(self, now: datetime, *, limit: int) -> list[PaymentRequest]:
         """Open ones whose time to ask has come; those that others work on are passed over."""
@@ -74,7 +79,8 @@ class MoneyDecisions(Protocol):
 
     async def insert(self, decisions: Sequence[MoneyDecision]) -> None: ...
 
-    async def save_asked(self, decisions: Sequence[MoneyDecision]) -> None: ...
+    async def save_asked(self, changes: Sequence[tuple[MoneyDecision, MoneyDecision]]) -> None:
+        """Store (before, after) pairs, guarded by the question before; raises LostGuard."""
 
 
 class Refunds(Protocol):

@@ -23,11 +23,9 @@ async def record_refunds(unit: Unit, messages: Sequence[Message[PaymentRefunded]
     refunded = await unit.refunds.totals(message.body.attempt_id for message in messages)
     for message in messages:
         fact = message.body
-        take_back(
-            rows.contributions[fact.contribution_id],
-            attempt_id=fact.attempt_id,
-            refunded=refunded.get(fact.attempt_id, Money(0)),
-        )
+        contribution = rows.contributions[fact.contribution_id]
+        back = refunded.get(fact.attempt_id, Money(0))
+        rows.put_contribution(take_back(contribution, attempt_id=fact.attempt_id, refunded=back))
     await rows.save(unit)
 
 

@@ -18,5 +18,7 @@ async def reopen_contributions(unit: Unit, messages: Sequence[Message[PaymentFai
     for message in messages:
         fact = message.body
         contribution, request = check_known(fact, *rows.of(fact))
-        fail(contribution, request, fact, sequence=message.envelope.sequence)
+        owed, failed = fail(contribution, request, fact, sequence=message.envelope.sequence)
+        rows.put_contribution(owed)
+        rows.put_request(failed)
     await rows.save(unit)

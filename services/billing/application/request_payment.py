@@ -11,6 +11,7 @@ from services.billing.domain.contribution import (
     HAS_MONEY,
     Contribution,
     ContributionStatus,
+    await_payment,
 )
 from services.billing.domain.coverage import covered_policy
 from services.billing.domain.payment_request import (
@@ -64,11 +65,11 @@ async def request_payment(
     request = new_request(
         contribution, wanted, now=now, asking=asking, order_lifetime=order_lifetime
     )
-    contribution.await_payment(request.payment_order_id)
-    await unit.contributions.save([contribution])
+    waiting = await_payment(contribution, request.payment_order_id)
+    await unit.contributions.save([(contribution, waiting)])
     await unit.payment_requests.insert([request])
     tell_requested(unit, request)
-    return contribution, request
+    return waiting, request
 
 
 async def _open_request(

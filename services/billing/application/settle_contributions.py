@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.billing.application.load_facts import load_facts
 from services.billing.application.ports import Unit
 from services.billing.domain.money_decision import Decision
-from services.billing.domain.outcome import check_known, settle
+from services.billing.domain.outcome import check_known, settle, take_back
 from shared.kernel.events import Message, PaymentSettled
 from shared.kernel.money import Money
 
@@ -23,12 +23,15 @@ async def settle_contributions(unit: Unit, messages: Sequence[Message[PaymentSet
         fact = message.body
         contribution, request = check_known(fact, *rows.of(fact))
         decision = decisions.get(fact.attempt_id)
-        settle(
+        paid, settled = settle(
             contribution,
             request,
             fact,
             sequence=message.envelope.sequence,
             is_accepted=decision is not None and decision.decision is Decision.ACCEPTED,
-            refunded=refunded.get(fact.attempt_id, Money(0)),
         )
+        rows.put_contribution(paid)
+        rows.put_request(settled)
+        back = refunded.get(fact.attempt_id, Money(0))
+        rows.put_contribution(take_back(paid, attempt_id=fact.attempt_id, refunded=back))
     await rows.save(unit)

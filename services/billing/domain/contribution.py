@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from services.billing.domain.assessment import Assessment
 from shared.kernel.events import Share
@@ -48,7 +49,7 @@ CONTRIBUTION = Transitions(
 HAS_MONEY = frozenset({_S.PAID, _S.CREDITED, _S.CREDIT_REFUSED})
 
 
-class Contribution(msgspec.Struct, kw_only=True):
+class Contribution(msgspec.Struct, frozen=True, kw_only=True):
     """One contribution; `version` grows with every move, `payment_order_id` is its latest order.
 
     `reason` says why the state was reached where there is more than one way to it.
@@ -80,28 +81,46 @@ class Contribution(msgspec.Struct, kw_only=True):
         """Whether assessing again would change nothing for the person."""
         return (self.region, self.base) == (assessment.region, assessment.base)
 
-    def supersede(self) -> None:
-        self._move(_S.SUPERSEDED)
 
-    def await_payment(self, payment_order_id: UUID) -> None:
-        self._move(_S.PAYMENT_PENDING)
-        self.payment_order_id = payment_order_id
+def supersede(contribution: Contribution) -> Contribution:
+    """Assessed with another base. Raises Contradiction unless nothing was begun."""
+    return _moved(contribution, _S.SUPERSEDED)
 
-    def pay(self, *, attempt_id: UUID, paid_at: datetime, reason: str | None = None) -> None:
-        self._move(_S.PAID, reason=reason)
-        self.paid_by_attempt_id, self.paid_at = attempt_id, paid_at
 
-    def reopen(self, *, reason: str, can_retry: bool) -> None:
-        """Owed again: the order failed, or the money that paid it went back."""
-        self._move(_S.ASSESSED, reason=reason, can_retry=can_retry)
-        self.paid_by_attempt_id, self.paid_at = None, None
+def await_payment(contribution: Contribution, payment_order_id: UUID) -> Contribution:
+    """An order was asked for. Raises Contradiction unless it is owed."""
+    waiting = _moved(contribution, _S.PAYMENT_PENDING)
+    return replace(waiting, payment_order_id=payment_order_id)
 
-    def _move(
-        self, target: ContributionStatus, *, reason: str | None = None, can_retry: bool = False
-    ) -> None:
-        self.status = CONTRIBUTION.check(self.status, target, self.id)
-        self.version += 1
-        self.reason, self.can_retry = reason, can_retry
+
+def pay(
+    contribution: Contribution, *, attempt_id: UUID, paid_at: datetime, reason: str | None = None
+) -> Contribution:
+    """The money of this attempt is here. Raises Contradiction where other money is."""
+    paid = _moved(contribution, _S.PAID, reason=reason)
+    return replace(paid, paid_by_attempt_id=attempt_id, paid_at=paid_at)
+
+
+def reopen(contribution: Contribution, *, reason: str, can_retry: bool) -> Contribution:
+    """Owed again: the order failed, or the money that paid it went back."""
+    owed = _moved(contribution, _S.ASSESSED, reason=reason, can_retry=can_retry)
+    return replace(owed, paid_by_attempt_id=None, paid_at=None)
+
+
+def _moved(
+    contribution: Contribution,
+    target: ContributionStatus,
+    *,
+    reason: str | None = None,
+    can_retry: bool = False,
+) -> Contribution:
+    return replace(
+        contribution,
+        status=CONTRIBUTION.check(contribution.status, target, contribution.id),
+        version=contribution.version + 1,
+        reason=reason,
+        can_retry=can_retry,
+    )
 
 
 def new_contribution(

@@ -1,9 +1,10 @@
 """Money decision: what becomes of money that came unexpectedly, decided once per attempt."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from shared.kernel.money import Money
 
@@ -18,8 +19,7 @@ class Decision(StrEnum):
     REJECTED = "REJECTED"
 
 
-@dataclass(slots=True, kw_only=True)
-class MoneyDecision:
+class MoneyDecision(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about one attempt; `asked_sequence` is the last question that was answered."""
 
     attempt_id: UUID
@@ -36,8 +36,7 @@ class MoneyDecision:
     decided_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
     """Money that went back to the payer, finally."""
 
     refund_id: UUID

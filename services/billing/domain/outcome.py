@@ -6,13 +6,22 @@ what is recorded raises Contradiction.
 
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from services.billing.domain.contribution import (
     REFUNDED,
     Contribution,
     ContributionStatus,
+    pay,
+    reopen,
 )
 from services.billing.domain.money_decision import Decision
-from services.billing.domain.payment_request import PaymentRequest, PaymentRequestStatus
+from services.billing.domain.payment_request import (
+    PaymentRequest,
+    PaymentRequestStatus,
+    failed,
+    settled,
+)
 from shared.kernel.errors import Contradiction
 from shared.kernel.events import (
     PaymentFailed,
@@ -58,50 +67,51 @@ def settle(
     *,
     sequence: int,
     is_accepted: bool,
-    refunded: Money,
-) -> None:
+) -> tuple[Contribution, PaymentRequest]:
     """The channel's final confirmation pays the contribution.
 
     `is_accepted`: this attempt's money was accepted before, so the contribution is paid and
-    only the request follows. `refunded` is what already went back of this attempt's money:
-    facts of different aggregates arrive in any order.
+    only the request follows.
     """
     check_amount(fact, request)
     if sequence <= request.outcome_sequence:
-        return
-    request.outcome_sequence = sequence
+        return contribution, request
+    heard = replace(request, outcome_sequence=sequence)
     if request.status is PaymentRequestStatus.SETTLED and request.attempt_id == fact.attempt_id:
-        return
+        return contribution, heard
     if request.status is PaymentRequestStatus.FAILED and not is_accepted:
         raise Contradiction(
             f"order {request.payment_order_id} had failed and is settled by money "
             f"that was never accepted (attempt {fact.attempt_id})"
         )
-    pays = request.is_open
-    request.settle(attempt_id=fact.attempt_id)
-    if pays:
-        contribution.pay(attempt_id=fact.attempt_id, paid_at=fact.settled_at)
-        take_back(contribution, attempt_id=fact.attempt_id, refunded=refunded)
+    if request.is_open:
+        contribution = pay(contribution, attempt_id=fact.attempt_id, paid_at=fact.settled_at)
+    return contribution, settled(heard, attempt_id=fact.attempt_id)
 
 
 def fail(
     contribution: Contribution, request: PaymentRequest, fact: PaymentFailed, *, sequence: int
-) -> None:
+) -> tuple[Contribution, PaymentRequest]:
     """Collecting has stopped: the contribution is owed again."""
     check_amount(fact, request)
     if sequence <= request.outcome_sequence:
-        return
-    request.outcome_sequence = sequence
+        return contribution, request
+    heard = replace(request, outcome_sequence=sequence)
     if request.status is PaymentRequestStatus.FAILED:
-        return
-    request.fail(reason=fact.reason)
-    contribution.reopen(reason=fact.reason, can_retry=fact.can_retry)
+        return contribution, heard
+    ended = failed(heard, reason=fact.reason)
+    return reopen(contribution, reason=fact.reason, can_retry=fact.can_retry), ended
 
 
-def take_back(contribution: Contribution, *, attempt_id: UUID, refunded: Money) -> None:
-    """Owed again once all the money of the attempt that paid went back; others change nothing."""
+def take_back(contribution: Contribution, *, attempt_id: UUID, refunded: Money) -> Contribution:
+    """Owed again once all the money of the attempt that paid went back; others change nothing.
+
+    `refunded` may have gone back before the settlement was heard: facts of different aggregates
+    arrive in any order.
+    """
     if contribution.paid_by_attempt_id == attempt_id and refunded >= contribution.amount:
-        contribution.reopen(reason=REFUNDED, can_retry=True)
+        return reopen(contribution, reason=REFUNDED, can_retry=True)
+    return contribution
 
 
 def decide(

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.kernel.money import Money
 from shared.kernel.transitions import Move, Transitions
@@ -32,7 +33,7 @@ PAYMENT_REQUEST = Transitions(
 )
 
 
-class PaymentRequest(msgspec.Struct, kw_only=True):
+class PaymentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One order asked for; `version` is the sequence of the last event told about it.
 
     `outcome_sequence` is the sequence of the last fact of this order that was applied: one
@@ -64,13 +65,22 @@ class PaymentRequest(msgspec.Struct, kw_only=True):
     def is_open(self) -> bool:
         return self.status is _S.OPEN
 
-    def settle(self, *, attempt_id: UUID) -> None:
-        self.status = PAYMENT_REQUEST.check(self.status, _S.SETTLED, self.payment_order_id)
-        self.attempt_id, self.reason = attempt_id, None
 
-    def fail(self, *, reason: str) -> None:
-        self.status = PAYMENT_REQUEST.check(self.status, _S.FAILED, self.payment_order_id)
-        self.reason = reason
+def settled(request: PaymentRequest, *, attempt_id: UUID) -> PaymentRequest:
+    """Its money came, at once or late. Raises Contradiction where it was settled before."""
+    status = PAYMENT_REQUEST.check(request.status, _S.SETTLED, request.payment_order_id)
+    return replace(request, status=status, attempt_id=attempt_id, reason=None)
+
+
+def failed(request: PaymentRequest, *, reason: str) -> PaymentRequest:
+    """Nobody collects it any more. Raises Contradiction unless it is open."""
+    status = PAYMENT_REQUEST.check(request.status, _S.FAILED, request.payment_order_id)
+    return replace(request, status=status, reason=reason)
+
+
+def asked(request: PaymentRequest) -> PaymentRequest:
+    """Its outcome is asked for once more: a version of its own, whose event says so."""
+    return replace(request, version=request.version + 1, ask_count=request.ask_count + 1)
 
 
 @dataclass(frozen=True, slots=True)

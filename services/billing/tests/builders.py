@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from services.billing.domain.contribution import Contribution, ContributionStatus
 from services.billing.domain.payment_request import (
@@ -54,12 +53,9 @@ def contribution(**fields: Any) -> Contribution:
 
 
 def payment_request(of: Contribution, **fields: Any) -> PaymentRequest:
-    """An open request for a contribution, which is moved to wait for it."""
-    order_id: UUID = fields.pop("payment_order_id", new_id())
-    if of.status is ContributionStatus.ASSESSED:
-        of.await_payment(order_id)
+    """An open request for a contribution."""
     defaults: dict[str, Any] = {
-        "payment_order_id": order_id,
+        "payment_order_id": new_id(),
         "contribution_id": of.id,
         "insured_person_id": of.insured_person_id,
         "payer_id": of.insured_person_id,

@@ -16,6 +16,7 @@ from services.notifier.application.ports import (
     Contacts,
     Language,
     SmsProvider,
+    Statements,
     Texts,
     Transactions,
 )
@@ -64,7 +65,7 @@ class DeliverMessages:
         self,
         transactions: Transactions,
         *,
-        statements: Transactions,
+        statements: Statements,
         contacts: Contacts,
         provider: SmsProvider,
         texts: Texts,
@@ -176,10 +177,14 @@ class DeliverMessages:
         if not decisions:
             return set()
         items = {one.delivery.id: one.item for one in decisions if one.item is not None}
-        async with self._transactions() if items else self._statements() as unit:
-            written = await unit.notifications.save(decisions, claimed)
-            for delivery_id in items.keys() & written:
-                await unit.open_item(UNKNOWN_ITEM, delivery_id, items[delivery_id])
+        if items:
+            async with self._transactions() as unit:
+                written = await unit.notifications.save_if_held(decisions, claimed)
+                for delivery_id in items.keys() & written:
+                    await unit.open_item(UNKNOWN_ITEM, delivery_id, items[delivery_id])
+        else:
+            async with self._statements() as statement:
+                written = await statement.notifications.save_if_held(decisions, claimed)
         for decision in decisions:
             if decision.due_seconds is None and decision.delivery.id in written:
                 self._ended(decision.delivery)

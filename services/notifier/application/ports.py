@@ -97,19 +97,31 @@ class Notifications(Protocol):
     async def claim_due(self, *, limit: int, lease_seconds: float) -> list[Delivery]:
         """Take due SMS rows for `lease_seconds` of database time; rows others hold are skipped."""
 
-    async def save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
-        """Write each decision where its row is still as claimed; returns the ids written."""
+    async def save(self, changes: Sequence[tuple[Delivery, Decision]]) -> None:
+        """Write each decision on a row that is locked; raises LostGuard."""
+
+    async def save_if_held(
+        self, decisions: Sequence[Decision], claimed: Sequence[Delivery]
+    ) -> set[UUID]:
+        """Write each decision where its row is still as claimed; returns the ids written.
+
+        Only a lease is held, so another may have taken a row over: it decides about that.
+        """
 
     async def inbox_of(
         self, person_id: UUID, *, limit: int, before: Place | None
     ) -> list[InboxEntry]: ...
 
 
-class Unit(Protocol):
-    """One transaction of the notifier."""
+class StatementUnit(Protocol):
+    """One statement, which commits by itself: no item can be opened beside it."""
 
     @property
     def notifications(self) -> Notifications: ...
+
+
+class Unit(StatementUnit, Protocol):
+    """One transaction of the notifier."""
 
     async def open_item(self, kind: str, reference: UUID, detail: str) -> None: ...
 
@@ -118,6 +130,12 @@ class Transactions(Protocol):
     """Opens transactions: committed at the end of the block, rolled back on any exception."""
 
     def __call__(self) -> AbstractAsyncContextManager[Unit]: ...
+
+
+class Statements(Protocol):
+    """Opens a unit for one statement: one trip to the database instead of three."""
+
+    def __call__(self) -> AbstractAsyncContextManager[StatementUnit]: ...
 
 
 class Contacts(Protocol):

@@ -42,11 +42,11 @@ async def record_notifications(
     await unit.notifications.add(told, at=now)
     queued = await unit.notifications.queued_of_orders(order_ids, templates=MAY_BE_OVERTAKEN)
     withdrawn = [
-        end(delivery, status, now)
+        (delivery, end(delivery, status, now))
         for delivery in queued
         if (status := withdrawal(delivery, now)) is not None
     ]
-    await unit.notifications.save(withdrawn, queued)
+    await unit.notifications.save(withdrawn)
 
 
 def _orders_with_sms(messages: Sequence[Message[Any]], announcement: Announcement) -> list[Any]:

@@ -6,10 +6,15 @@ from uuid import uuid4
 
 import pytest
 
+from services.notifier.adapters.postgres.unit import statements_of, transactions_of
 from services.notifier.adapters.sms.provider import HttpSmsProvider
+from services.notifier.domain.deliveries import end
+from services.notifier.domain.notifications import Status
 from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
 from shared.kernel.clock import SHANGHAI
+from shared.kernel.errors import LostGuard
 from shared.kernel.events import PaymentSettled
+from shared.runtime.database.database import is_transient
 from testing.builders import (
     contribution_assessed,
     payment_delayed,
@@ -38,6 +43,32 @@ async def test_an_sms_is_delivered_with_amount_and_month(world: World) -> None:
     assert message["template"] == "payment_settled"
     assert message["text"].startswith("【松鹤】")
     assert [delivery.status for delivery in world.ended] == ["DELIVERED"]
+
+
+async def test_a_row_that_somebody_took_over_is_left_to_them_unless_it_is_locked(
+    world: World,
+) -> None:
+    await _settled(world)
+    async with transactions_of(world.database)() as unit:
+        (claimed,) = await unit.notifications.claim_due(limit=1, lease_seconds=0)
+    async with transactions_of(world.database)() as unit:
+        (taken_over,) = await unit.notifications.claim_due(limit=1, lease_seconds=30)
+    late = end(claimed, Status.SUPPRESSED, world.clock.now())
+
+    async with transactions_of(world.database)() as unit:
+        assert await unit.notifications.save_if_held([late], [claimed]) == set()
+    with pytest.raises(LostGuard, match="notification") as lost:
+        async with transactions_of(world.database)() as unit:
+            await unit.notifications.save([(claimed, late)])
+
+    assert not is_transient(lost.value)
+    assert (taken_over.id, taken_over.version) == (claimed.id, claimed.version + 1)
+    assert await world.sms_states() == {"QUEUED": 1}
+
+
+async def test_a_single_statement_has_no_item_beside_it(world: World) -> None:
+    async with statements_of(world.database)() as unit:
+        assert not hasattr(unit, "open_item")
 
 
 @pytest.mark.parametrize("kind", ["timeout_before_booking", "timeout_after_booking", "error_500"])

@@ -92,7 +92,7 @@ class Orders(Protocol):
     async def read(self, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]: ...
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
-        """Store (before, after) pairs, guarded by the version before."""
+        """Store (before, after) pairs, guarded by the version before; raises LostGuard."""
         ...
 
 
@@ -116,7 +116,10 @@ class Attempts(Protocol):
     async def lock_undecided(self, *, now: datetime, limit: int) -> list[PaymentAttempt]: ...
 
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
-        """Store (before, after) pairs, guarded by the version before; their leases end."""
+        """Store (before, after) pairs, guarded by the version before; raises LostGuard.
+
+        Their leases end.
+        """
         ...
 
 
@@ -171,13 +174,18 @@ class Refunds(Protocol):
         ...
 
 
-class Unit(Protocol):
+class StatementUnit(Protocol):
+    """One statement, which commits by itself: there is no end to emit or call anything at."""
+
+    @property
+    def attempts(self) -> Attempts: ...
+
+
+class Unit(StatementUnit, Protocol):
     """One local transaction; the boundary commits."""
 
     @property
     def orders(self) -> Orders: ...
-    @property
-    def attempts(self) -> Attempts: ...
     @property
     def refunds(self) -> Refunds: ...
     @property
@@ -214,6 +222,12 @@ class Transactions(Protocol):
     """Opens a unit; committed at the end of the block, rolled back on any exception."""
 
     def __call__(self) -> AbstractAsyncContextManager[Unit]: ...
+
+
+class Statements(Protocol):
+    """Opens a unit for one statement: one trip to the database instead of three."""
+
+    def __call__(self) -> AbstractAsyncContextManager[StatementUnit]: ...
 
 
 class Channel(Protocol):

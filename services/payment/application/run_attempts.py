@@ -14,7 +14,13 @@ from functools import partial
 from uuid import uuid4
 
 from services.payment.application.ask_channels import ask
-from services.payment.application.ports import Channels, DueAttempt, Reservation, Transactions
+from services.payment.application.ports import (
+    Channels,
+    DueAttempt,
+    Reservation,
+    Statements,
+    Transactions,
+)
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.domain.channel_answer import (
     Answer,
@@ -63,7 +69,7 @@ class AttemptRunner:
     """
 
     transactions: Transactions
-    claims: Transactions
+    claims: Statements
     channels: Channels
     clock: Clock
     is_transient: Callable[[BaseException], bool]

@@ -1,7 +1,8 @@
 """Something that a person must look at, open once per kind and reference."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class ItemKind(StrEnum):
@@ -12,8 +13,7 @@ class ItemKind(StrEnum):
     CHANNEL_CONTRADICTION = "channel_contradiction"
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorItem:
+class OperatorItem(msgspec.Struct, frozen=True):
     kind: ItemKind
     reference: str
     detail: str

@@ -1,9 +1,10 @@
 """A refund: money that goes back the way it came. Its id exists once per attempt."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from services.payment.domain.payment_attempt import PaymentAttempt
 from shared.kernel.ids import derived_id
@@ -40,8 +41,7 @@ class RefundReason(StrEnum):
     WRONG_AMOUNT = "wrong_amount"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     attempt_id: UUID
     order_id: UUID

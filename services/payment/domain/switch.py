@@ -4,12 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 # Stops new payments through every channel at once.
 ALL_CHANNELS = "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """One turn of a switch; all turns together are its audit."""
 
     channel: str

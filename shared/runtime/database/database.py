@@ -18,7 +18,7 @@ from shared.kernel.errors import Unavailable
 from shared.runtime.database.asyncpg_pool import AsyncpgPool
 from shared.runtime.database.sqlalchemy_pool import SqlalchemyPool
 from shared.runtime.database.statements import Connection, Pool
-from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.database.unit_of_work import StatementUnit, Unit
 
 # A statement or a wait for a lock that takes longer is given up and tried again from the start.
 STATEMENT_TIMEOUT = timedelta(seconds=10)
@@ -36,6 +36,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 TRANSIENT_STATES = (LOCK_NOT_AVAILABLE, "25006", "25P03")
 
 
+Opened = TypeVar("Opened")
 Wrapped = TypeVar("Wrapped")
 
 
@@ -77,17 +78,17 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def one_statement(self) -> AsyncIterator[Unit]:
-        """A unit for a single statement, which commits by itself; it emits nothing."""
+    async def one_statement(self) -> AsyncIterator[StatementUnit]:
+        """A unit for a single statement, which commits by itself."""
         async with self.pool.statements() as connection:
-            yield Unit(connection, source=self._source, clock=self._clock)
+            yield StatementUnit(connection)
 
     async def close(self) -> None:
         await self.pool.close()
 
 
 def units_of(
-    open_unit: Callable[[], AbstractAsyncContextManager[Unit]], wrap: Callable[[Unit], Wrapped]
+    open_unit: Callable[[], AbstractAsyncContextManager[Opened]], wrap: Callable[[Opened], Wrapped]
 ) -> Callable[[], AbstractAsyncContextManager[Wrapped]]:
     """Opens the units of `open_unit` as a service sees them: with its own repositories."""
 

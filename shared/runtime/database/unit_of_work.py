@@ -1,8 +1,9 @@
 """One local transaction: state, outbox rows and operator items commit together or not at all."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,9 @@ from sqlalchemy import text
 from shared.kernel.clock import Clock
 from shared.kernel.events import Envelope, Event, encode_body, header_pairs
 from shared.kernel.ids import event_id, new_id
+from shared.kernel.transitions import State, Transitions
 from shared.runtime.database.statements import Connection
+from shared.runtime.ground.metrics import count_transitions
 
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.
 BODY_BYTES_MAX = 64 * 1024
@@ -49,8 +52,7 @@ OPEN_ITEMS = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """Something that a person must look at; open once per kind and reference."""
 
     kind: str
@@ -68,17 +70,31 @@ class OutboxRow(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Unit:
+class StatementUnit:
+    """What a single statement works in. It commits by itself, so nothing may wait for an end:
+
+    what is emitted, opened or called "at the end" has no place here, and no method.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def count_moves(self, table: Transitions[State], steps: Iterable[tuple[State, State]]) -> None:
+        """Count the moves among these states (before, after), which the statement has stored."""
+        count_transitions(table, _moves(steps))
+
+
+class Unit(StatementUnit):
     """What a use case works in. Events are kept until the boundary flushes them after the state:
 
     inserted behind the guarded update, the outbox order of an aggregate is its version order.
     """
 
     def __init__(self, connection: Connection, *, source: str, clock: Clock) -> None:
-        self.connection = connection
+        super().__init__(connection)
+        self.clock = clock
         self.has_sendable = False
         self._source = source
-        self._clock = clock
         self._pending: list[OutboxRow] = []
         self._at_end: list[Callable[[bool], None]] = []
 
@@ -100,7 +116,7 @@ class Unit:
             event_id=event_id(body.type, subject, sequence),
             type=body.type,
             source=f"songhe/{self._source}",
-            time=self._clock.now(),
+            time=self.clock.now(),
             subject=subject,
             sequence=sequence,
             schema_version=body.version,
@@ -144,6 +160,16 @@ class Unit:
         """
         self._at_end.append(call)
 
+    def when_committed(self, call: Callable[[], None]) -> None:
+        """Call this once what was written here is known to be committed."""
+        self.at_end(lambda is_committed: call() if is_committed else None)
+
+    def count_moves(self, table: Transitions[State], steps: Iterable[tuple[State, State]]) -> None:
+        """Count the moves among these states (before, after) once they are committed."""
+        moves = _moves(steps)
+        if moves:
+            self.when_committed(partial(count_transitions, table, moves))
+
     def tell_end(self, *, is_committed: bool, since: int = 0) -> None:
         """Make the calls registered after the first `since`; called by the boundary."""
         calls = self._at_end[since:]
@@ -181,6 +207,10 @@ class Unit:
                 self._pending.clear()
                 self.tell_end(is_committed=False, since=begun)
                 raise
+
+
+def _moves(steps: Iterable[tuple[State, State]]) -> Counter[tuple[State, State]]:
+    return Counter(step for step in steps if step[0] is not step[1])
 
 
 def outbox_row(envelope: Envelope, body: Event) -> OutboxRow:

@@ -4,6 +4,8 @@ Labels are bounded: no ids, phone numbers, raw paths or error texts. Counters th
 watches are declared at zero, so that a rate exists before the first event.
 """
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -118,19 +120,16 @@ SCHEMA_REVISION = _gauge(
 )
 
 
-def count_transitions(table: Transitions[State]) -> None:
-    """Count every move of `table` from now on, and declare each allowed move at zero."""
-    counters = {
-        (str(move.source), str(move.target)): STATE_TRANSITIONS.labels(
-            table.machine, str(move.source), str(move.target)
-        )
-        for move in table.moves
-    }
+def declare_transitions(table: Transitions[State]) -> None:
+    """Declare each allowed move at zero."""
+    for move in table.moves:
+        STATE_TRANSITIONS.labels(table.machine, str(move.source), str(move.target))
 
-    def count(_machine: str, source: str, target: str) -> None:
-        counters[source, target].inc()
 
-    table.observe = count
+def count_transitions(table: Transitions[State], moves: Mapping[tuple[State, State], int]) -> None:
+    """Count so many of each move (source, target); they are committed."""
+    for (source, target), count in moves.items():
+        STATE_TRANSITIONS.labels(table.machine, str(source), str(target)).inc(count)
 
 
 def render() -> bytes:

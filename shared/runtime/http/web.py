@@ -166,7 +166,11 @@ async def _answer_expected(request: Request, error: Exception) -> Response:
     if isinstance(error, Contradiction):
         metrics.CONTRADICTIONS.labels("http").inc()
         log.error("contradiction", detail=error.detail)
-    return render(error) or internal_error()
+    response = render(error)
+    if response is None:
+        log.error("request_failed", exc_info=error)
+        return internal_error()
+    return response
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -78,6 +78,16 @@ async def test_a_single_statement_is_committed_at_once(database: Database) -> No
         assert await count(database) == 1
 
 
+async def test_a_single_statement_leaves_nothing_that_an_end_would_have_to_do(
+    database: Database,
+) -> None:
+    """Emitted, opened or called there it would vanish without an error."""
+    waits_for_an_end = {"emit", "repeat", "open_items", "open_item", "at_end", "flush", "savepoint"}
+
+    async with database.one_statement() as unit:
+        assert not waits_for_an_end & set(dir(unit))
+
+
 async def test_a_value_that_the_driver_cannot_send_is_no_reason_to_try_again(
     database: Database,
 ) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.responses import StreamingResponse
 from structlog.testing import capture_logs
 
-from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable
+from shared.kernel.errors import Contradiction, LostGuard, Malformed, Refused, Unavailable
 from shared.runtime.ground.metrics import REGISTRY
 from shared.runtime.http.edge import OPEN_QUERY
 from shared.runtime.http.web import (
@@ -55,6 +55,7 @@ FAULTS: dict[str, Exception] = {
     "database": OperationalError("SELECT 1", {}, OSError("refused")),
     "redis": RedisConnectionError("secret-host:6379"),
     "timeout": TimeoutError(),
+    "lost_guard": LostGuard("secret_table", wanted=2, saved=1),
     "bug": ZeroDivisionError("secret detail"),
     "group": ExceptionGroup("secret detail", [ValueError("inner")]),
 }
@@ -377,6 +378,7 @@ async def test_only_json_is_a_body(client: httpx2.AsyncClient, media_type: str) 
         ("database", 503, "unavailable", "5"),
         ("redis", 503, "unavailable", "5"),
         ("timeout", 503, "unavailable", "5"),
+        ("lost_guard", 500, "internal_error", None),
         ("bug", 500, "internal_error", None),
         ("group", 500, "internal_error", None),
     ],
@@ -398,14 +400,15 @@ async def test_a_refusal_tells_its_further_members(client: httpx2.AsyncClient) -
     assert answer.json()["order"] == "42"
 
 
+@pytest.mark.parametrize("fault", ["bug", "lost_guard"])
 async def test_a_fault_of_ours_is_logged_once_with_its_trace(
-    client: httpx2.AsyncClient, log_lines: list[MutableMapping[str, Any]]
+    client: httpx2.AsyncClient, log_lines: list[MutableMapping[str, Any]], fault: str
 ) -> None:
-    await client.get("/demo/v1/faults/bug")
+    await client.get(f"/demo/v1/faults/{fault}")
 
     failed = [line for line in log_lines if line["log_level"] == "error"]
     assert [line["event"] for line in failed] == ["request_failed"]
-    assert isinstance(failed[0]["exc_info"], ZeroDivisionError)
+    assert failed[0]["exc_info"] is FAULTS[fault]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü", "a" * 256, "a\tb"])

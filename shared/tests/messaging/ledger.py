@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -131,12 +131,16 @@ def first_occurrences(sequences: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(sequences))
 
 
+def poisoned(person: UUID) -> Exception:
+    return RuntimeError(f"poison for {person}")
+
+
 class Effects:
     """A reaction that leaves one row per event, and fails for whom a test chooses."""
 
     def __init__(self) -> None:
         self.poison: set[UUID] = set()
-        self.error: type[Exception] = RuntimeError
+        self.error: Callable[[UUID], Exception] = poisoned
         self.once: set[UUID] = set()
         self.everything_fails = False
         self.calls: list[list[UUID]] = []
@@ -148,7 +152,7 @@ class Effects:
             raise RuntimeError("a bad release")
         for person in persons:
             if person in self.poison:
-                raise self.error(f"poison for {person}")
+                raise self.error(person)
             if person in self.once:
                 self.once.discard(person)
                 raise RuntimeError("fails once")

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from sqlalchemy import text
 
-from shared.kernel.errors import Contradiction, Malformed
+from shared.kernel.errors import Contradiction, LostGuard, Malformed
 from shared.kernel.events import MoneyAccepted
 from shared.runtime.database import database as database_module
 from shared.runtime.database.database import Database, open_database
@@ -283,7 +283,8 @@ async def test_what_waits_and_does_not_move_is_told_while_nothing_works(world: W
 
 async def test_a_contradiction_is_parked_after_one_try_with_an_item(world: World) -> None:
     person = uuid.uuid4()
-    world.effects.poison, world.effects.error = {person}, Contradiction
+    world.effects.poison = {person}
+    world.effects.error = lambda person: Contradiction(f"two facts about {person}")
     world.send([record_of(person)])
 
     async with world.running():
@@ -293,6 +294,23 @@ async def test_a_contradiction_is_parked_after_one_try_with_an_item(world: World
     assert letter.try_count == 1
     items = await rows(world.database, "SELECT kind FROM operator_item WHERE closed_at IS NULL")
     assert [item.kind for item in items] == ["contradiction"]
+
+
+async def test_a_lost_guard_stops_nobody_and_waits_for_a_person_after_three_tries(
+    world: World,
+) -> None:
+    """Tried for ever it would stop its partition; each try reads anew."""
+    persons = [uuid.uuid4() for _ in range(5)]
+    world.effects.poison = {persons[0]}
+    world.effects.error = lambda _: LostGuard("some_table", wanted=1, saved=0)
+    world.send([record_of(person) for person in persons])
+
+    async with world.running():
+        await world.until_effects(persons, len(persons) - 1)
+        await eventually(lambda: _count_letters(world, 1))
+
+    (letter,) = await list_dead_letters(world.database, world.consumer())
+    assert (letter.error_kind, letter.try_count) == (LostGuard.__name__, 3)
 
 
 async def test_without_hold_back_a_dead_letter_is_parked_alone(world: World) -> None:

@@ -3,13 +3,16 @@
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from enum import StrEnum
 
 import pytest
 from sqlalchemy import text
 
 from shared.kernel.events import MoneyAccepted
+from shared.kernel.transitions import Move, Transitions
 from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
+from shared.runtime.ground.metrics import REGISTRY, declare_transitions
 from shared.tests.messaging.ledger import rows
 from testing.builders import money_accepted
 
@@ -18,6 +21,14 @@ OUTBOX = "SELECT event_id FROM outbox"
 CHECKED_AT_COMMIT = """
 CREATE TEMPORARY TABLE once (number integer UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP
 """
+
+
+class Work(StrEnum):
+    BEGUN = "BEGUN"
+    ENDED = "ENDED"
+
+
+WORK = Transitions("work", Work, Work.BEGUN, [Move(Work.BEGUN, Work.ENDED, "done")])
 
 
 class Refusal(Exception):
@@ -94,6 +105,36 @@ async def test_a_commit_that_fails_is_not_told_as_one(database: Database) -> Non
         await fail_at_commit()
 
     assert told == [False]
+
+
+async def test_moves_are_counted_once_and_only_when_they_are_committed(database: Database) -> None:
+    """A batch that rolls back is tried again in halves: each try makes the same moves."""
+    begun, ended = (Work.BEGUN, Work.ENDED), (Work.ENDED, Work.ENDED)
+    declare_transitions(WORK)
+    with suppress(Refusal):
+        async with database.transaction() as unit:
+            unit.count_moves(WORK, [begun, begun])
+            raise Refusal
+    assert moves_counted() == 0
+
+    async with database.transaction() as unit:
+        with suppress(Refusal):
+            async with unit.savepoint():
+                unit.count_moves(WORK, [begun, begun])
+                raise Refusal
+        async with unit.savepoint():
+            unit.count_moves(WORK, [begun, ended])
+        assert moves_counted() == 0
+    assert moves_counted() == 1
+
+    async with database.one_statement() as statement:
+        statement.count_moves(WORK, [begun, begun, ended])
+    assert moves_counted() == 3
+
+
+def moves_counted() -> float | None:
+    labels = {"machine": "work", "from": "BEGUN", "to": "ENDED"}
+    return REGISTRY.get_sample_value("songhe_state_transitions_total", labels)
 
 
 def tell(unit: Unit) -> uuid.UUID:

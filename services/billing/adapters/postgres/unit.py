@@ -29,10 +29,10 @@ class BillingUnit:
 
     def __init__(self, unit: unit_of_work.Unit) -> None:
         self._unit = unit
-        self.contributions = ContributionRows(unit.connection)
-        self.payment_requests = PaymentRequestRows(unit.connection, consumer=CONSUMER)
-        self.money_decisions = MoneyDecisionRows(unit.connection)
-        self.refunds = RefundRows(unit.connection)
+        self.contributions = ContributionRows(unit)
+        self.payment_requests = PaymentRequestRows(unit, consumer=CONSUMER)
+        self.money_decisions = MoneyDecisionRows(unit)
+        self.refunds = RefundRows(unit)
 
     def emit(
         self,

@@ -1,17 +1,22 @@
 """The rows in PostgreSQL: set statements with array binds that run on asyncpg and psycopg."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import RowMapping, text
 
-from services.notifier.application.ports import InboxEntry, Place, SmsState, Transactions
+from services.notifier.application.ports import (
+    InboxEntry,
+    Place,
+    SmsState,
+    Statements,
+    Transactions,
+)
 from services.notifier.domain.deliveries import Decision, Delivery
 from services.notifier.domain.notifications import (
+    SMS_STATES,
     Bill,
     Facts,
     Notification,
@@ -19,22 +24,55 @@ from services.notifier.domain.notifications import (
     Role,
     Status,
 )
+from shared.kernel.errors import LostGuard
 from shared.runtime.database.database import Database, units_of
-from shared.runtime.database.statements import Connection
-from shared.runtime.database.unit_of_work import Item
-from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
-
-REMEMBER_BILLS = text(
-    """
-    INSERT INTO bill (contribution_id, scheme, region, period)
-    SELECT contribution_id, scheme, region, period
-    FROM unnest(CAST(:contribution_ids AS uuid[]), CAST(:schemes AS text[]),
-                CAST(:regions AS text[]), CAST(:periods AS text[]))
-         AS row (contribution_id, scheme, region, period)
-    ORDER BY contribution_id
-    ON CONFLICT DO NOTHING
-    """
+from shared.runtime.database.set_statements import (
+    Columns,
+    Row,
+    assignments,
+    binds,
+    insert,
+    names,
+    unnest,
 )
+from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
+
+BILL: Columns = {
+    "contribution_id": "uuid",
+    "scheme": "text",
+    "region": "text",
+    "period": "text",
+}
+NEW: Columns = {
+    "id": "uuid",
+    "event_id": "uuid",
+    "person_id": "uuid",
+    "channel": "text",
+    "template": "text",
+    "role": "text",
+    "contribution_id": "uuid",
+    "payment_order_id": "uuid",
+    "facts": "text",
+    "occurred_at": "timestamptz",
+    "status": "text",
+}
+# What changes during an SMS's life.
+STATE: Columns = {
+    "status": "text",
+    "status_at": "timestamptz",
+    "sent_at": "timestamptz",
+    "try_count": "integer",
+    "send_count": "integer",
+}
+# A claim moves the version; a save moves the status only, whoever holds the row.
+SAVED: Columns = {
+    "id": "uuid",
+    "version": "integer",
+    "status_before": "text",
+    **STATE,
+    "due_seconds": "double precision",
+}
+REMEMBER_BILLS = insert("bill", BILL, "ORDER BY contribution_id ON CONFLICT DO NOTHING")
 # A conflicting row is locked even where nothing changes: the lock is the point.
 LOCK_ORDERS = text(
     """
@@ -48,20 +86,10 @@ LOCK_ORDERS = text(
     """
 )
 ADD = text(
-    """
-    INSERT INTO notification (id, event_id, person_id, channel, template, role, contribution_id,
-                              payment_order_id, facts, occurred_at, status, status_at, due_at)
-    SELECT id, event_id, person_id, channel, template, role, contribution_id, payment_order_id,
-           facts, occurred_at, status, :at, CASE WHEN status = 'QUEUED' THEN now() END
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:event_ids AS uuid[]), CAST(:person_ids AS uuid[]),
-                CAST(:channels AS text[]), CAST(:templates AS text[]), CAST(:roles AS text[]),
-                CAST(:contribution_ids AS uuid[]), CAST(:payment_order_ids AS uuid[]),
-                CAST(:facts AS text[]), CAST(:occurred_ats AS timestamptz[]),
-                CAST(:statuses AS text[]))
-         AS row (id, event_id, person_id, channel, template, role, contribution_id,
-                 payment_order_id, facts, occurred_at, status)
-    ORDER BY id
-    ON CONFLICT DO NOTHING
+    f"""
+    INSERT INTO notification ({names(NEW)}, status_at, due_at)
+    SELECT {names(NEW)}, :at, CASE WHEN status = 'QUEUED' THEN now() END
+    FROM {unnest(NEW)} ORDER BY id ON CONFLICT DO NOTHING
     """
 )
 DELIVERY_COLUMNS = """
@@ -101,19 +129,12 @@ CLAIM_DUE = text(
     """
 )
 SAVE = text(
-    """
+    f"""
     UPDATE notification
-    SET status = row.status, status_at = row.status_at, sent_at = row.sent_at,
-        try_count = row.try_count, send_count = row.send_count,
-        due_at = now() + make_interval(secs => row.due_seconds)
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS integer[]), CAST(:expected AS text[]),
-                CAST(:statuses AS text[]), CAST(:status_ats AS timestamptz[]),
-                CAST(:sent_ats AS timestamptz[]), CAST(:try_counts AS integer[]),
-                CAST(:send_counts AS integer[]), CAST(:due_seconds AS double precision[]))
-         AS row (id, version, expected, status, status_at, sent_at, try_count, send_count,
-                 due_seconds)
+    SET {assignments(STATE)}, due_at = now() + make_interval(secs => row.due_seconds)
+    FROM {unnest(SAVED)}
     WHERE notification.id = row.id AND notification.version = row.version
-      AND notification.status = row.expected
+      AND notification.status = row.status_before
     RETURNING notification.id
     """
 )
@@ -140,20 +161,14 @@ _facts = msgspec.json.Decoder(Facts)
 class PostgresNotifications:
     """The rows inside one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def remember_bills(self, bills: Sequence[Bill]) -> None:
         if bills:
-            await self._connection.execute(
-                REMEMBER_BILLS,
-                {
-                    "contribution_ids": [bill.contribution_id for bill in bills],
-                    "schemes": [bill.scheme for bill in bills],
-                    "regions": [bill.region for bill in bills],
-                    "periods": [bill.period for bill in bills],
-                },
-            )
+            rows = [bill_row(bill) for bill in bills]
+            await self._connection.execute(REMEMBER_BILLS, binds(BILL, rows))
 
     async def lock_orders(self, order_ids: Sequence[UUID], *, outcome: OrderOutcome | None) -> None:
         if order_ids:
@@ -162,7 +177,8 @@ class PostgresNotifications:
 
     async def add(self, notifications: Sequence[Notification], *, at: datetime) -> None:
         if notifications:
-            await self._connection.execute(ADD, {"at": at, **_columns(notifications)})
+            rows = [notification_row(notification) for notification in notifications]
+            await self._connection.execute(ADD, {"at": at, **binds(NEW, rows)})
 
     async def queued_of_orders(
         self, order_ids: Sequence[UUID], *, templates: Collection[str]
@@ -178,26 +194,28 @@ class PostgresNotifications:
         rows = await self._connection.execute(CLAIM_DUE, wanted)
         return [_delivery(row) for row in rows.mappings()]
 
-    async def save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
-        if not decisions:
+    async def save(self, changes: Sequence[tuple[Delivery, Decision]]) -> None:
+        written = await self._save(changes)
+        if len(written) != len(changes):
+            raise LostGuard("notification", wanted=len(changes), saved=len(written))
+
+    async def save_if_held(
+        self, decisions: Sequence[Decision], claimed: Sequence[Delivery]
+    ) -> set[UUID]:
+        before = {delivery.id: delivery for delivery in claimed}
+        return await self._save([(before[one.delivery.id], one) for one in decisions])
+
+    async def _save(self, changes: Sequence[tuple[Delivery, Decision]]) -> set[UUID]:
+        if not changes:
             return set()
-        expected = {delivery.id: delivery.status for delivery in claimed}
-        deliveries = [decision.delivery for decision in decisions]
-        rows = await self._connection.execute(
-            SAVE,
-            {
-                "ids": [delivery.id for delivery in deliveries],
-                "versions": [delivery.version for delivery in deliveries],
-                "expected": [expected[delivery.id].value for delivery in deliveries],
-                "statuses": [delivery.status.value for delivery in deliveries],
-                "status_ats": [delivery.status_at for delivery in deliveries],
-                "sent_ats": [delivery.sent_at for delivery in deliveries],
-                "try_counts": [delivery.try_count for delivery in deliveries],
-                "send_counts": [delivery.send_count for delivery in deliveries],
-                "due_seconds": [decision.due_seconds for decision in decisions],
-            },
+        rows = [saved_row(before, decision) for before, decision in changes]
+        found = await self._connection.execute(SAVE, binds(SAVED, rows))
+        written = {row.id for row in found}
+        self._unit.count_moves(
+            SMS_STATES,
+            [(old.status, new.status) for old, new in changes if old.id in written],
         )
-        return {row.id for row in rows}
+        return written
 
     async def inbox_of(
         self, person_id: UUID, *, limit: int, before: Place | None
@@ -214,18 +232,22 @@ class PostgresNotifications:
         return [_entry(row) for row in rows.mappings()]
 
 
-@dataclass(frozen=True, slots=True)
+class NotifierStatement:
+    """The runtime's unit for one statement, with this service's rows."""
+
+    def __init__(self, unit: StatementUnit) -> None:
+        self.notifications = PostgresNotifications(unit)
+
+
 class NotifierUnit:
     """The runtime's unit with this service's rows."""
 
-    runtime: RuntimeUnit
-
-    @property
-    def notifications(self) -> PostgresNotifications:
-        return PostgresNotifications(self.runtime.connection)
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self.notifications = PostgresNotifications(unit)
 
     async def open_item(self, kind: str, reference: UUID, detail: str) -> None:
-        await self.runtime.open_items([Item(kind, str(reference), detail)])
+        await self._unit.open_items([Item(kind, str(reference), detail)])
 
 
 def transactions_of(database: Database) -> Transactions:
@@ -233,24 +255,48 @@ def transactions_of(database: Database) -> Transactions:
     return units_of(database.transaction, NotifierUnit)
 
 
-def statements_of(database: Database) -> Transactions:
+def statements_of(database: Database) -> Statements:
     """Units for one statement each: one trip to the database instead of three."""
-    return units_of(database.one_statement, NotifierUnit)
+    return units_of(database.one_statement, NotifierStatement)
 
 
-def _columns(notifications: Sequence[Notification]) -> Mapping[str, list[Any]]:
+def bill_row(bill: Bill) -> Row:
     return {
-        "ids": [each.id for each in notifications],
-        "event_ids": [each.event_id for each in notifications],
-        "person_ids": [each.person_id for each in notifications],
-        "channels": [each.channel.value for each in notifications],
-        "templates": [each.template for each in notifications],
-        "roles": [each.role.value for each in notifications],
-        "contribution_ids": [each.contribution_id for each in notifications],
-        "payment_order_ids": [each.payment_order_id for each in notifications],
-        "facts": [msgspec.json.encode(each.facts).decode() for each in notifications],
-        "occurred_ats": [each.occurred_at for each in notifications],
-        "statuses": [each.first_status.value for each in notifications],
+        "contribution_id": bill.contribution_id,
+        "scheme": bill.scheme,
+        "region": bill.region,
+        "period": bill.period,
+    }
+
+
+def notification_row(notification: Notification) -> Row:
+    return {
+        "id": notification.id,
+        "event_id": notification.event_id,
+        "person_id": notification.person_id,
+        "channel": notification.channel.value,
+        "template": notification.template,
+        "role": notification.role.value,
+        "contribution_id": notification.contribution_id,
+        "payment_order_id": notification.payment_order_id,
+        "facts": msgspec.json.encode(notification.facts).decode(),
+        "occurred_at": notification.occurred_at,
+        "status": notification.first_status.value,
+    }
+
+
+def saved_row(before: Delivery, decision: Decision) -> Row:
+    after = decision.delivery
+    return {
+        "id": after.id,
+        "version": after.version,
+        "status_before": before.status.value,
+        "status": after.status.value,
+        "status_at": after.status_at,
+        "sent_at": after.sent_at,
+        "try_count": after.try_count,
+        "send_count": after.send_count,
+        "due_seconds": decision.due_seconds,
     }
 
 

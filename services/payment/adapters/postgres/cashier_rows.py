@@ -9,22 +9,17 @@ from sqlalchemy import text
 
 from services.payment.adapters.postgres.columns import (
     ATTEMPT,
-    Columns,
     attempt_row,
-    binds,
-    names,
     to_attempt,
-    unnest,
 )
 from services.payment.application.ports import DueAttempt, HeardNotification
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.switch import Stopped, Switch
+from shared.runtime.database.set_statements import Columns, binds, insert, names
 from shared.runtime.database.statements import Connection
 
 OPEN = "status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
-INSERT = text(
-    f"INSERT INTO payment_attempt ({names(ATTEMPT)}) SELECT {names(ATTEMPT)} FROM {unnest(ATTEMPT)}"
-)
+INSERT = insert("payment_attempt", ATTEMPT)
 LOCK_OPEN = text(
     f"SELECT {names(ATTEMPT)}, lease_owner FROM payment_attempt"
     f" WHERE order_id = :order_id AND {OPEN} ORDER BY id FOR UPDATE"
@@ -82,10 +77,10 @@ NOTIFICATION: Columns = {
     "received_at": "timestamptz",
     "body_sha256": "bytea",
 }
-CLAIM = text(
-    f"INSERT INTO channel_notification ({names(NOTIFICATION)})"
-    f" SELECT {names(NOTIFICATION)} FROM {unnest(NOTIFICATION)}"
-    " ON CONFLICT DO NOTHING RETURNING channel, notification_id"
+CLAIM = insert(
+    "channel_notification",
+    NOTIFICATION,
+    "ON CONFLICT DO NOTHING RETURNING channel, notification_id",
 )
 STOPPED = text(
     """

@@ -1,6 +1,5 @@
 """Rows of payment's tables and the domain objects they hold: one list of columns per table."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.payment.domain.failure_reason import FailureReason
@@ -13,9 +12,7 @@ from services.payment.domain.payment_attempt import (
 from services.payment.domain.payment_order import OrderStatus, PaymentOrder, Settlement
 from services.payment.domain.refund import Refund
 from shared.kernel.money import Money
-
-Columns = Mapping[str, str]
-Row = Mapping[Any, Any]
+from shared.runtime.database.set_statements import Columns, Row
 
 ORDER_FACTS: Columns = {
     "id": "uuid",
@@ -118,26 +115,6 @@ REFUND: Columns = {
     "status": "text",
     "requested_at": "timestamptz",
 }
-
-
-def names(columns: Columns, prefix: str = "") -> str:
-    """The columns for a select or insert list, each behind `prefix`."""
-    return ", ".join(f"{prefix}{name}" for name in columns)
-
-
-def unnest(columns: Columns) -> str:
-    """One array bind per column as a set of rows; runs on asyncpg and psycopg."""
-    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
-    return f"unnest({arrays}) AS row ({names(columns)})"
-
-
-def assignments(columns: Columns) -> str:
-    return ", ".join(f"{name} = row.{name}" for name in columns)
-
-
-def binds(columns: Columns, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The arrays of `unnest`."""
-    return {name: [row[name] for row in rows] for name in columns}
 
 
 def order_row(order: PaymentOrder) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -21,36 +20,35 @@ from services.payment.adapters.postgres.columns import (
     ORDER,
     ORDER_STATE,
     REFUND,
-    assignments,
     attempt_row,
-    binds,
-    names,
     order_row,
     refund_row,
     to_attempt,
     to_order,
-    unnest,
 )
-from services.payment.application.ports import DueAttempt, Transactions
+from services.payment.application.ports import DueAttempt, Statements, Transactions
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
-from services.payment.domain.payment_attempt import Call, PaymentAttempt
-from services.payment.domain.payment_order import PaymentOrder
+from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS, Call, PaymentAttempt
+from services.payment.domain.payment_order import ORDER_TRANSITIONS, PaymentOrder
 from services.payment.domain.refund import Refund
-from shared.kernel.errors import Contradiction, Unavailable
+from shared.kernel.errors import Contradiction
 from shared.kernel.events import Event
 from shared.runtime.database.database import Database, units_of
+from shared.runtime.database.set_statements import (
+    GuardedUpdate,
+    binds,
+    insert,
+    names,
+    save_guarded,
+    unnest,
+)
 from shared.runtime.database.statements import Connection
-from shared.runtime.database.unit_of_work import Item
-from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
+from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 from shared.runtime.ground import crash_points
 
 # Without a conflict target: the same order again, or the tripwire on its contribution.
-INSERT_ORDERS = text(
-    f"INSERT INTO payment_order ({names(NEW_ORDER)})"
-    f" SELECT {names(NEW_ORDER)} FROM {unnest(NEW_ORDER)}"
-    " ON CONFLICT DO NOTHING RETURNING id"
-)
+INSERT_ORDERS = insert("payment_order", NEW_ORDER, "ON CONFLICT DO NOTHING RETURNING id")
 KNOWN_ORDERS = text("SELECT id FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
 READ_ORDERS = text(f"SELECT {names(ORDER)} FROM payment_order WHERE id = ANY(CAST(:ids AS uuid[]))")
 LOCK_ORDERS = text(
@@ -71,12 +69,7 @@ WITH_OPEN_ATTEMPTS = text(
     "SELECT DISTINCT order_id FROM payment_attempt WHERE order_id = ANY(CAST(:ids AS uuid[]))"
     " AND status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
 )
-SAVED = {"version_before": "integer"}
-SAVED_ORDER = {"id": "uuid", **SAVED, **ORDER_STATE}
-SAVE_ORDERS = text(
-    f"UPDATE payment_order SET {assignments(ORDER_STATE)} FROM {unnest(SAVED_ORDER)}"
-    " WHERE payment_order.id = row.id AND payment_order.version = row.version_before"
-)
+SAVE_ORDERS = GuardedUpdate("payment_order", ORDER_STATE, order_row, moves=ORDER_TRANSITIONS)
 
 INSERT_ATTEMPTS = text(
     f"INSERT INTO payment_attempt ({names(NEW_DIRECT_ATTEMPT)}, lease_until)"
@@ -142,22 +135,21 @@ CLAIM_ENDED = text(
               false AS never_sent, payment_order.payer_id, payment_order.period
     """
 )
-SAVED_ATTEMPT = {"id": "uuid", **SAVED, **ATTEMPT_STATE}
-SAVE_ATTEMPTS = text(
-    f"UPDATE payment_attempt SET lease_owner = NULL, lease_until = NULL,"
-    f" {assignments(ATTEMPT_STATE)} FROM {unnest(SAVED_ATTEMPT)}"
-    " WHERE payment_attempt.id = row.id AND payment_attempt.version = row.version_before"
+SAVE_ATTEMPTS = GuardedUpdate(
+    "payment_attempt",
+    ATTEMPT_STATE,
+    attempt_row,
+    moves=ATTEMPT_TRANSITIONS,
+    also="lease_owner = NULL, lease_until = NULL",
 )
 
-INSERT_REFUNDS = text(
-    f"INSERT INTO refund ({names(REFUND)}) SELECT {names(REFUND)} FROM {unnest(REFUND)}"
-    " ON CONFLICT (id) DO NOTHING"
-)
+INSERT_REFUNDS = insert("refund", REFUND, "ON CONFLICT (id) DO NOTHING")
 
 
 class PostgresOrders:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def open(
         self, openings: Sequence[Opening], *, lease_time: timedelta = timedelta(0)
@@ -166,6 +158,9 @@ class PostgresOrders:
         inserted = await self._connection.execute(INSERT_ORDERS, binds(NEW_ORDER, rows))
         opened = {row.id for row in inserted}
         await self._refuse_second_open(openings, opened)
+        begun = [opening.order for opening in openings if opening.order.id in opened]
+        born = ORDER_TRANSITIONS.initial
+        self._unit.count_moves(ORDER_TRANSITIONS, [(born, order.status) for order in begun])
         attempts = [
             attempt_row(opening.attempt)
             for opening in openings
@@ -202,8 +197,7 @@ class PostgresOrders:
         return [order for order in orders if order.id not in open_still]
 
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
-        rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
-        await _save(self._connection, SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows))
+        await save_guarded(self._unit, SAVE_ORDERS, changes)
 
     async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         if not ids:
@@ -213,8 +207,9 @@ class PostgresOrders:
 
 
 class PostgresAttempts:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, unit: StatementUnit) -> None:
+        self._unit = unit
+        self._connection = unit.connection
 
     async def claim(
         self, *, now: datetime, limit: int, lease: UUID, lease_time: timedelta
@@ -260,8 +255,7 @@ class PostgresAttempts:
         return [to_attempt(row) for row in found.mappings()]
 
     async def save(self, changes: Sequence[tuple[PaymentAttempt, PaymentAttempt]]) -> None:
-        rows = [{**attempt_row(after), "version_before": old.version} for old, after in changes]
-        await _save(self._connection, SAVE_ATTEMPTS, binds(SAVED_ATTEMPT, rows), len(rows))
+        await save_guarded(self._unit, SAVE_ATTEMPTS, changes)
 
 
 class PostgresRefunds:
@@ -274,13 +268,20 @@ class PostgresRefunds:
             await self._connection.execute(INSERT_REFUNDS, binds(REFUND, rows))
 
 
+class PaymentStatement:
+    """The runtime's unit for one statement, with what payment writes so."""
+
+    def __init__(self, unit: StatementUnit) -> None:
+        self.attempts = PostgresAttempts(unit)
+
+
 class PaymentUnit:
     """The runtime's unit of work with payment's repositories."""
 
-    def __init__(self, unit: RuntimeUnit) -> None:
+    def __init__(self, unit: Unit) -> None:
         self._unit = unit
-        self.orders = PostgresOrders(unit.connection)
-        self.attempts = PostgresAttempts(unit.connection)
+        self.orders = PostgresOrders(unit)
+        self.attempts = PostgresAttempts(unit)
         self.refunds = PostgresRefunds(unit.connection)
         self.cashier_attempts = PostgresCashierAttempts(unit.connection)
         self.notifications = PostgresNotifications(unit.connection)
@@ -322,23 +323,12 @@ def transactions_of(database: Database) -> Transactions:
     return units_of(database.transaction, PaymentUnit)
 
 
-def statements_of(database: Database) -> Transactions:
+def statements_of(database: Database) -> Statements:
     """Units for one statement each: one trip to the database instead of three."""
-    return units_of(database.one_statement, PaymentUnit)
+    return units_of(database.one_statement, PaymentStatement)
 
 
 def _call(*, sends: bool, never_sent: bool) -> Call | None:
     if never_sent:
         return None
     return Call.START if sends else Call.QUERY
-
-
-async def _save(
-    connection: Connection, statement: TextClause, arrays: dict[str, list[Any]], count: int
-) -> None:
-    if not count:
-        return
-    result = await connection.execute(statement, arrays)
-    if result.rowcount != count:
-        # All rows were locked by this transaction, so somebody wrote around the lock.
-        raise Unavailable("row_changed", f"{count - result.rowcount} rows changed meanwhile")

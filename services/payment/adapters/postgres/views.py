@@ -7,10 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 
-from services.payment.adapters.postgres.columns import ATTEMPT, ORDER, Columns, to_attempt, to_order
+from services.payment.adapters.postgres.columns import ATTEMPT, ORDER, to_attempt, to_order
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
 from shared.runtime.database.database import Database
+from shared.runtime.database.set_statements import Columns
 
 
 @dataclass(frozen=True, slots=True)

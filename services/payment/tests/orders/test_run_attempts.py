@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.payment.adapters.postgres.unit import statements_of
 from services.payment.application.ports import DueAttempt, Reservation, Transactions, Unit
 from services.payment.application.run_attempts import AttemptRunner, Limits
 from services.payment.domain.channel_answer import Answer, Succeeded
@@ -43,6 +44,13 @@ async def test_an_order_is_charged_once_and_settled(world: World, bank: FakeChan
     (settled,) = await world.told()
     assert settled.envelope.type == "PaymentSettled"
     assert settled.envelope.sequence == order["version"] == 2
+
+
+async def test_a_claim_has_no_end_that_anything_could_wait_for(world: World) -> None:
+    waits_for_an_end = {"emit", "repeat", "open_items", "at_end"}
+
+    async with statements_of(world.database)() as unit:
+        assert not waits_for_an_end & set(dir(unit))
 
 
 async def test_a_charge_that_times_out_is_unknown_until_a_query_tells_the_truth(
