@@ -25,6 +25,7 @@ PLANTED = [
     ("services/payment/application", "import fastapi", "Domain and application"),
     ("services/identity/domain", "from shared.runtime import database", "Domain and application"),
     ("services/identity/adapters", "import testing.builders", "What runs in production"),
+    ("services/billing/adapters/postgres", "from sqlalchemy import text", "SQLAlchemy is for"),
     ("sandbox", "from services.identity import domain", "The sandbox, the entry and"),
     ("devstack", "from services.identity import domain", "The sandbox, the entry and"),
     ("shared/runtime", "import documents.generate", "Shared is the ground"),

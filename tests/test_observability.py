@@ -154,7 +154,7 @@ def test_a_missing_relay_is_noticed_for_every_service_that_has_one() -> None:
     with_relay = [
         service
         for service in SERVICES
-        if "relay = Relay(" in (ROOT / "services" / service / "main.py").read_text()
+        if "relay = Relay(" in (ROOT / "services" / service / "wiring" / "worker.py").read_text()
     ]
 
     assert f'service=~"{"|".join(with_relay)}"' in rule["expr"]

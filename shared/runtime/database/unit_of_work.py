@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 
 from shared.kernel.clock import Clock
 from shared.kernel.events import Envelope, Event, encode_body, header_pairs
 from shared.kernel.ids import event_id, new_id
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.
 BODY_BYTES_MAX = 64 * 1024

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import text
 
 from shared.kernel.events import MoneyAccepted
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.tests.messaging.ledger import rows
 from testing.builders import money_accepted

@@ -7,14 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping, text
 
 from services.billing.adapters.postgres.guarded import check_all_saved, uuid_list
 from services.billing.application.ports import ContributionView
 from services.billing.domain.contribution import Contribution, ContributionStatus
 from shared.kernel.events import Share
 from shared.kernel.money import Money
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, RowMapping, text
 
 COLUMNS = """
     c.id, c.insured_person_id, c.scheme, c.region, c.period, c.base_fen, c.amount_fen, c.currency,

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
-
 from services.billing.adapters.postgres.guarded import check_all_saved, uuid_list
 from services.billing.domain.money_decision import (
     DECISION_VERSION,
@@ -13,7 +11,7 @@ from services.billing.domain.money_decision import (
     Refund,
 )
 from shared.kernel.money import Money
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, RowMapping, text
 
 FIND_DECISIONS = text(
     """

@@ -5,14 +5,12 @@ from copy import copy
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
-
 from services.billing.adapters.metrics import SETTLEMENT_SECONDS
 from services.billing.adapters.postgres.guarded import check_all_saved, uuid_list
 from services.billing.domain.payment_request import PaymentRequest, PaymentRequestStatus
 from shared.kernel.events import ORDERS_TOPIC
 from shared.kernel.money import Money
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, RowMapping, text
 
 COLUMNS = """
     payment_order_id, contribution_id, insured_person_id, payer_id, channel, amount_fen, currency,

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping, text
 
 from services.notifier.application.ports import InboxEntry, Place, SmsState, Transactions
 from services.notifier.domain.deliveries import Decision, Delivery
@@ -20,7 +19,7 @@ from services.notifier.domain.notifications import (
     Status,
 )
 from shared.runtime.database.database import Database, units_of
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, RowMapping, text
 from shared.runtime.database.unit_of_work import Item
 from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
 

@@ -5,8 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
-
 from services.payment.adapters.postgres.cashier_rows import (
     PostgresCashierAttempts,
     PostgresNotifications,
@@ -40,7 +38,7 @@ from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction, Unavailable
 from shared.kernel.events import Event
 from shared.runtime.database.database import Database, units_of
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Statement, text
 from shared.runtime.database.unit_of_work import Item
 from shared.runtime.database.unit_of_work import Unit as RuntimeUnit
 from shared.runtime.ground import crash_points
@@ -205,7 +203,7 @@ class PostgresOrders:
         rows = [{**order_row(after), "version_before": old.version} for old, after in changes]
         await _save(self._connection, SAVE_ORDERS, binds(SAVED_ORDER, rows), len(rows))
 
-    async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
+    async def _orders(self, statement: Statement, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         if not ids:
             return {}
         found = await self._connection.execute(statement, {"ids": sorted(set(ids))})
@@ -228,7 +226,7 @@ class PostgresAttempts:
 
     async def _claimed(
         self,
-        statement: TextClause,
+        statement: Statement,
         now: datetime,
         limit: int,
         lease: UUID,
@@ -334,7 +332,7 @@ def _call(*, sends: bool, never_sent: bool) -> Call | None:
 
 
 async def _save(
-    connection: Connection, statement: TextClause, arrays: dict[str, list[Any]], count: int
+    connection: Connection, statement: Statement, arrays: dict[str, list[Any]], count: int
 ) -> None:
     if not count:
         return
