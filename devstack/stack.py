@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -71,10 +71,8 @@ class Stack:
             waiting = [name for name in wanted if not self._is_up(layout.program(name))]
             if not waiting:
                 return False
-            self._start_servers(layout, waiting)
-            if set(waiting) - set(SERVERS):
-                self._run_one_shots(layout, selected)
-            for stage in STAGES[1:]:
+            self._prepare_servers(layout, waiting, selected)
+            for stage in STAGES[2:]:
                 self._start_all(layout, [name for name in stage if name in waiting])
         return True
 
@@ -203,12 +201,43 @@ class Stack:
         same = self._processes.fingerprint(program.name) == program.fingerprint
         return same and self._processes.find(program.name) is not None and program.is_ready()
 
-    def _start_servers(self, layout: Plan, waiting: Collection[str]) -> None:
-        missing = [name for name in SERVERS if name in waiting]
-        _together([partial(self._start_server, layout, name) for name in missing])
-        if "postgres" in missing or "postgres" in layout.externals.names:
+    def _prepare_servers(
+        self, layout: Plan, waiting: Collection[str], selected: Collection[str]
+    ) -> None:
+        """Servers, tables, topics, and the outside world: each as soon as what it needs is there.
+
+        Kafka takes longest to come: tables are made meanwhile.
+        """
+        services = [s for s in SERVICES if any(n.startswith(f"{s}-") for n in selected)]
+        if not set(waiting) - set(SERVERS):
+            services = []
+        outside = [name for name in STAGES[1] if name in waiting]
+        _together(
+            [
+                partial(self._prepare_kafka, layout, waiting, services),
+                partial(self._prepare_postgres, layout, waiting, services),
+                *(partial(self._start_server, layout, n) for n in ("redis",) if n in waiting),
+                *(partial(self._start, layout, name) for name in outside),
+            ]
+        )
+
+    def _prepare_postgres(
+        self, layout: Plan, waiting: Collection[str], services: Sequence[str]
+    ) -> None:
+        if "postgres" in waiting:
+            self._start_server(layout, "postgres")
+        if "postgres" in waiting or "postgres" in layout.externals.names:
             layout.server.provision(layout.role_passwords)
             self._report.step("postgres", f"{len(SERVICES)} databases, one role each")
+        _together([partial(self._one_shot, layout, s, "migrate") for s in services])
+
+    def _prepare_kafka(
+        self, layout: Plan, waiting: Collection[str], services: Sequence[str]
+    ) -> None:
+        if "kafka" in waiting:
+            self._start_server(layout, "kafka")
+        if services:
+            self._one_shot(layout, services[0], "topics")
 
     def _start_server(self, layout: Plan, name: str) -> None:
         folder = self.state_dir / name
@@ -235,12 +264,6 @@ class Stack:
     def _fetched(self, done: int, total: int) -> None:
         if done == total or done % 10 == 0:
             self._report.step("kafka", f"{done} of {total} jars fetched")
-
-    def _run_one_shots(self, layout: Plan, selected: Collection[str]) -> None:
-        services = [s for s in SERVICES if any(n.startswith(f"{s}-") for n in selected)]
-        _together([partial(self._one_shot, layout, s, "migrate") for s in services])
-        if services:
-            self._one_shot(layout, services[0], "topics")
 
     def _one_shot(self, layout: Plan, service: str, command: str) -> None:
         done = _run_module(layout, service, command, deadline_seconds=ONE_SHOT_SECONDS)

@@ -12,7 +12,7 @@ from services.payment.domain import query_schedule, situation
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.situation import Situation
 from services.payment.domain.status_text import TEXTS, Words
-from services.payment.main import CHANNELS
+from services.payment.wiring.channels import CHANNELS
 
 PAGE = Path("docs") / "channels.md"
 S = Situation

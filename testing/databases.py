@@ -6,7 +6,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from shared.runtime.process.migrations import migrations_of, run_migrations
+from shared.runtime.process.migrations import run_migrations
+from shared.runtime.process.revisions import migrations_of
 
 NAME_PREFIX = "songhe_test"
 DRIVER = "postgresql+asyncpg"

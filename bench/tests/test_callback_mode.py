@@ -23,9 +23,9 @@ from devstack import plan
 from devstack.keys import channels as channel_keys
 from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.cashiers import CASHIERS, open_cashiers
-from services.payment.main import compose_api
 from services.payment.settings import ApiSettings
 from services.payment.tests.running_payment import OneKey
+from services.payment.wiring.api import compose_api
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
 from shared.runtime.database.database import open_database

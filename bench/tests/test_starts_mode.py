@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
 
 from bench.callback.prefill import open_attempts
 from bench.callback.sender import Sent
 from bench.starts import measured, require_begun
 from bench.step import Void, Window
 from shared.runtime.database.database import open_database
+from shared.runtime.database.statements import text
 from testing.databases import plain
 
 TOLD = b'{"next_action":{"type":"qr_code","content":"https://qr.example.org"}}'

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from documents.generate import ROOT
 from shared.runtime.database.database import open_database
+from shared.runtime.database.statements import text
 
 PAGE = (ROOT / "docs" / "stuck-order.md").read_text()
 QUERIES = re.findall(r"^```sql\n-- (\w+)\n(.*?);\n```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -1,132 +1,24 @@
-"""The composition root of identity: the only file that knows every other."""
+"""The processes of identity, each composed by a module that imports what that process uses."""
 
-from collections.abc import Awaitable, Callable
-
-from fastapi import FastAPI
-
-from services.identity.adapters.http.api import Parts, router
-from services.identity.adapters.keys.access_tokens import Es256AccessTokens
-from services.identity.adapters.keys.vault import KeyVault
-from services.identity.adapters.phone_numbers import ServedPhoneNumbers
-from services.identity.adapters.postgres.housekeeping import IdentityHousekeeping
-from services.identity.adapters.postgres.sms_budget import PostgresSmsBudget
-from services.identity.adapters.redis.client import open_redis
-from services.identity.adapters.redis.codes import RedisCodes
-from services.identity.adapters.redis.sms_slots import RedisSmsSlots
-from services.identity.adapters.sms.gateway import HttpSmsGateway
-from services.identity.application.send_code import SendCode
-from services.identity.domain.sms_limits import SmsLimits
-from services.identity.settings import ApiSettings, IdentitySettings
-from shared.kernel.clock import Clock, SystemClock
-from shared.runtime.database.database import Database, open_database
-from shared.runtime.http.client_address import ClientAddresses
-from shared.runtime.http.server import serve
-from shared.runtime.http.web import build_app
-from shared.runtime.keys.access_token import AccessTokens, SigningKeys
-from shared.runtime.keys.sealing import BlindIndex, Sealer
-from shared.runtime.keys.service_token import ServiceTokens
-from shared.runtime.messaging import housekeeping
-from shared.runtime.process.commands import ServiceCommands
-from shared.runtime.process.due_loop import DueLoop
-from shared.runtime.process.health import service_health
-from shared.runtime.process.process import run_process
-from shared.runtime.process.settings import read_settings
-
-SERVICE = "identity"
-# docs/connection-budget.md
-API_CONNECTIONS = 2
-WORKER_CONNECTIONS = 1
-GAUGES_SECONDS = 15.0
+from services.identity.settings import IdentitySettings
+from services.identity.wiring.database import SERVICE
+from shared.runtime.process.commands import Running, ServiceCommands
 
 
-def compose_api(
-    settings: ApiSettings, database: Database, clock: Clock
-) -> tuple[FastAPI, list[Callable[[], Awaitable[None]]]]:
-    """The application, and what must be closed after it."""
-    redis = open_redis(settings.redis_url.get_secret_value())
-    gateway = HttpSmsGateway(settings.sms_url)
-    vault = KeyVault(
-        sealer=Sealer.from_folder(settings.phone_encryption_keys_dir),
-        index=BlindIndex.from_file(settings.phone_index_key_file),
-        code_index=BlindIndex.from_file(settings.sms_code_key_file),
-    )
-    codes = RedisCodes(redis)
-    limits = SmsLimits(
-        daily_max=settings.sms_daily_max,
-        per_address_hourly_max=settings.sms_per_address_hourly_max,
-    )
-    send_code = SendCode(
-        phone_numbers=ServedPhoneNumbers(settings.calling_codes),
-        vault=vault,
-        codes=codes,
-        slots=RedisSmsSlots(redis, limits),
-        budget=PostgresSmsBudget(database, daily_max=limits.daily_max),
-        gateway=gateway,
-        limits=limits,
-        clock=clock,
-    )
-    signing_keys = SigningKeys(settings.access_token_keys_dir)
-    app = build_app(
-        SERVICE,
-        router=router,
-        access_tokens=AccessTokens(signing_keys),
-        service_tokens=ServiceTokens(settings.service_public_keys_dir, audience=SERVICE),
-    )
-    app.state.parts = Parts(
-        database=database,
-        send_code=send_code,
-        codes=codes,
-        vault=vault,
-        access_tokens=Es256AccessTokens(signing_keys),
-        signing_keys=signing_keys,
-        client_addresses=ClientAddresses(settings.trusted_networks),
-        session_idle=settings.session_idle,
-        clock=clock,
-    )
-    return app, [gateway.close, redis.aclose]
+def api(settings: IdentitySettings) -> Running:
+    from services.identity.wiring.api import api
+
+    return api(settings)
 
 
-async def api(settings: IdentitySettings) -> int:
-    """HTTP. Ready without Redis: open sessions still work, only log-ins answer 503."""
-    settings = read_settings(ApiSettings)
-    address = settings.http_address()
-    clock = SystemClock()
-    database = _open(settings, API_CONNECTIONS, clock)
-    app, closing = compose_api(settings, database, clock)
-    return await run_process(
-        [serve(app, address.host, address.port)],
-        closing=[*closing, database.close],
-        grace_seconds=settings.shutdown_grace_seconds,
-        health=service_health(database, service=SERVICE),
-        operations=settings.metrics_address(),
-    )
+def worker(settings: IdentitySettings) -> Running:
+    from services.identity.wiring.worker import worker
 
-
-async def worker(settings: IdentitySettings) -> int:
-    """Housekeeping only: identity tells and hears no events yet."""
-    clock = SystemClock()
-    database = _open(settings, WORKER_CONNECTIONS, clock)
-    shared = housekeeping.Housekeeping(database, clock)
-    own = IdentityHousekeeping(database, clock, session_idle=settings.session_idle)
-    gauges = housekeeping.Gauges(database)
-    return await run_process(
-        [
-            DueLoop("housekeeping", shared.step, idle_seconds=housekeeping.IDLE_SECONDS),
-            DueLoop("sessions", own.step, idle_seconds=housekeeping.IDLE_SECONDS),
-            DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
-        ],
-        closing=[database.close],
-        grace_seconds=settings.shutdown_grace_seconds,
-        health=service_health(database, service=SERVICE),
-        operations=settings.metrics_address(),
-    )
+    return worker(settings)
 
 
 COMMANDS = ServiceCommands(
-    service=SERVICE, settings=IdentitySettings, processes={"api": api, "worker": worker}
+    service=SERVICE,
+    settings=IdentitySettings,
+    processes={"api": api, "worker": worker},
 )
-
-
-def _open(settings: IdentitySettings, pool_size: int, clock: Clock) -> Database:
-    url = settings.database_url.get_secret_value()
-    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)

@@ -1,6 +1,6 @@
 """A worker in core mode: `python -m testing.stacks.core_process <service> worker`.
 
-It is the service's own worker, composed by its own `main.py`; only channel, SMS gateway and
+It is the service's own worker, composed as the product composes it; only channel, SMS gateway and
 contacts are replaced by the in-process world. `SONGHE_CORE_BOOK_DIR` names the book's folder.
 Billing calls nobody outside, so its worker is the product's as it is.
 """
@@ -15,11 +15,13 @@ from services.billing import main as billing
 from services.notifier import main as notifier
 from services.notifier.settings import NotifierSettings
 from services.notifier.settings import WorkerSettings as NotifierWorkerSettings
+from services.notifier.wiring import worker as notifier_worker
 from services.payment import main as payment
 from services.payment.adapters.bank.direct_debit import BANK_DIRECT_DEBIT
 from services.payment.adapters.channels.measured import MeasuredDirectChannel
 from services.payment.settings import PaymentSettings
 from services.payment.settings import WorkerSettings as PaymentWorkerSettings
+from services.payment.wiring import worker as payment_worker
 from shared.runtime.process import commands
 from shared.runtime.process.commands import ServiceCommands
 from shared.runtime.process.settings import read_settings
@@ -34,13 +36,13 @@ PROFILE_DIR = "SONGHE_CORE_PROFILE_DIR"
 
 async def _payment_worker(_settings: PaymentSettings) -> int:
     channel = MeasuredDirectChannel(InProcessChannel(_book()))
-    return await payment.run_worker(
+    return await payment_worker.run_worker(
         read_settings(PaymentWorkerSettings), channels={BANK_DIRECT_DEBIT.id: channel}, closing=[]
     )
 
 
 async def _notifier_worker(_settings: NotifierSettings) -> int:
-    return await notifier.run_worker(
+    return await notifier_worker.run_worker(
         read_settings(NotifierWorkerSettings),
         contacts=KnownContacts(),
         provider=InProcessGateway(_book()),

@@ -20,7 +20,8 @@ from structlog.testing import capture_logs
 
 from shared.kernel.clock import SystemClock
 from shared.runtime.messaging.housekeeping import PARTITIONS_AHEAD
-from shared.runtime.process import migrations
+from shared.runtime.process import migrate
+from shared.runtime.process.revisions import head_revision, migrations_of
 from testing.child import free_port
 from testing.databases import Databases, plain, waits_for_lock
 from testing.eventually import eventually
@@ -157,12 +158,12 @@ async def test_migrate_waits_for_those_who_are_busy_with_the_outbox(
 async def test_migrate_leaves_partitions_to_the_workers_if_it_never_finds_room(
     without_partitions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(migrate, "PARTITION_WAIT_SECONDS", 0)
 
     with _busy_with_the_outbox(without_partitions), capture_logs() as told:
-        revision = await migrations.migrate("billing", without_partitions, SystemClock())
+        revision = await migrate.migrate("billing", without_partitions, SystemClock())
 
-    assert revision == migrations.head_revision(migrations.migrations_of("billing"))
+    assert revision == head_revision(migrations_of("billing"))
     assert [line["event"] for line in told] == ["outbox_partitions_left"]
 
 

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.billing.adapters.consumer import REACTIONS
 from services.billing.adapters.postgres.unit import BillingUnit
 from services.billing.application.ask_for_outcomes import ask_for_outcomes
@@ -24,6 +22,7 @@ from shared.kernel.events import Event, Message, decode
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 
 STANDARDS = load_standards()
 BUSINESS_TABLES = ("contribution", "payment_request", "money_decision", "refund")

@@ -1,7 +1,6 @@
 """A row that changed behind its lock: nothing is stored, and it is no passing trouble."""
 
 import pytest
-from sqlalchemy import text
 
 from services.billing.adapters.postgres.unit import BillingUnit
 from services.billing.domain.contribution import reopen
@@ -10,6 +9,7 @@ from services.billing.tests.running_billing import Billing
 from services.billing.tests.telling_payment import Order, open_order
 from shared.kernel.errors import LostGuard
 from shared.runtime.database.database import is_transient
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 
 

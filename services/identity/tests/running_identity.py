@@ -12,12 +12,12 @@ import httpx2
 from fastapi import FastAPI
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from sqlalchemy import text
 
-from services.identity.main import compose_api
 from services.identity.settings import ApiSettings
+from services.identity.wiring.api import compose_api
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.statements import text
 from shared.runtime.keys.key_files import read_signing_key
 from shared.runtime.keys.service_token import sign_service_token
 
@@ -140,7 +140,7 @@ async def running_identity(
     keys: Path,
     clock: Clock | None = None,
 ) -> AsyncIterator[Identity]:
-    """The application as `main` composes it, called without a network in between."""
+    """The application as the process composes it, called without a network in between."""
     clock = clock or SystemClock()
     url = settings.database_url.get_secret_value()
     database = open_database(url, source="identity", pool_size=CONNECTIONS, clock=clock)

@@ -13,7 +13,6 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
-from sqlalchemy import TextClause
 
 from services.identity.adapters.sms.gateway import TEXTS
 from services.identity.settings import ApiSettings
@@ -26,7 +25,7 @@ from services.identity.tests.running_identity import (
 )
 from shared.kernel.clock import FixedClock, SystemClock
 from shared.runtime.database.asyncpg_pool import AsyncpgConnection
-from shared.runtime.database.statements import Rows
+from shared.runtime.database.statements import Rows, Statement
 from testing.child import free_port
 from testing.eventually import eventually
 
@@ -348,7 +347,7 @@ def statements() -> Iterator[list[str]]:
     execute = AsyncpgConnection.execute
 
     async def note(
-        self: AsyncpgConnection, statement: TextClause, values: Mapping[str, Any] | None = None, /
+        self: AsyncpgConnection, statement: Statement, values: Mapping[str, Any] | None = None, /
     ) -> Rows:
         seen.append(statement.text)
         return await execute(self, statement, values)

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx2
-from sqlalchemy import text
 
 from services.notifier.adapters.consumer import reactions
 from services.notifier.adapters.jinja_texts import JinjaTexts
@@ -21,6 +20,7 @@ from shared.kernel.clock import FixedClock
 from shared.kernel.errors import Unavailable
 from shared.kernel.events import Event, Message
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from testing.builders import message
 
 # Everything at once: a test moves the clock instead of waiting.

@@ -17,10 +17,10 @@ from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.http.order_streams import OrderStreams
 from services.payment.adapters.postgres.switch_board import SwitchBoard
 from services.payment.domain.channel_notification import RawNotification
-from services.payment.main import compose_api
 from services.payment.settings import ApiSettings
 from services.payment.tests.building import CASHIER
 from services.payment.tests.world import World
+from services.payment.wiring.api import compose_api
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import new_id
 from shared.runtime.http.server import serve
@@ -153,7 +153,7 @@ class Stream:
 async def running_payment(
     world: World, *, redis_url: str, **changes: Any
 ) -> AsyncIterator[Payment]:
-    """The application as `main` composes it, served on a free port."""
+    """The application as the process composes it, served on a free port."""
     keys = OneKey()
     settings = ApiSettings(
         environment="development",

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.payment.adapters.consumer import build_consumer
 from services.payment.adapters.postgres.unit import PaymentUnit, statements_of, transactions_of
 from services.payment.application.expire_orders import expire_orders
@@ -24,6 +22,7 @@ from services.payment.tests.fake_cashier import FakeCashier
 from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
 from shared.runtime.database.database import Database, is_transient
+from shared.runtime.database.statements import text
 from testing.builders import message, payment_outcome_asked, payment_requested
 
 BUSINESS_TABLES = ("payment_order", "payment_attempt", "refund")

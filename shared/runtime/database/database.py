@@ -3,20 +3,18 @@
 Everything a service writes happens inside `Database.transaction()`: handlers never commit.
 """
 
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 import asyncpg
-from sqlalchemy import exc
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from shared.kernel.clock import Clock, SystemClock
 from shared.kernel.errors import Unavailable
+from shared.runtime.database.address import parse_address
 from shared.runtime.database.asyncpg_pool import AsyncpgPool
-from shared.runtime.database.sqlalchemy_pool import SqlalchemyPool
 from shared.runtime.database.statements import Connection, Pool
 from shared.runtime.database.unit_of_work import StatementUnit, Unit
 
@@ -113,10 +111,10 @@ def open_database(
     `source` becomes the CloudEvents source of everything emitted. The driver is named by the
     URL: `postgresql+asyncpg://` or `postgresql+psycopg://`; the same statements run on both.
     """
-    address = make_url(url)
+    address = parse_address(url)
     settings = _settings(source, statement_timeout)
     pool: Pool
-    if address.get_driver_name() == "asyncpg":
+    if address.driver == "asyncpg":
         pool = AsyncpgPool(
             address,
             pool_size=pool_size,
@@ -126,20 +124,25 @@ def open_database(
             command_seconds=statement_timeout.total_seconds() + 2,
         )
     else:
-        pool = _sqlalchemy_pool(address, pool_size, settings)
+        # Imported by those who chose it: it is a third of an idle worker's memory.
+        from shared.runtime.database.sqlalchemy_pool import open_pool
+
+        pool = open_pool(
+            url,
+            pool_size=pool_size,
+            settings=settings,
+            wait_seconds=POOL_TIMEOUT_SECONDS,
+            connect_seconds=CONNECT_TIMEOUT_SECONDS,
+        )
     return Database(pool, source=source, clock=clock or SystemClock())
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may succeed later: the reason lies outside of the message."""
-    if isinstance(error, Unavailable | TimeoutError | OSError | exc.TimeoutError):
-        return True
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+    if isinstance(error, Unavailable | TimeoutError | OSError) or _is_lost_connection(error):
         return True
     state = sqlstate(error)
-    if state is None:
-        return _is_lost_connection(error)
-    return state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES
+    return state is not None and (state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_STATES)
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -155,31 +158,12 @@ def _is_lost_connection(error: BaseException) -> bool:
     """
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError | TypeError | OverflowError)
-    if isinstance(error, exc.InterfaceError | exc.OperationalError):
-        causes = (error.orig, getattr(error.orig, "__cause__", None))
-        return not any(isinstance(it, ValueError | TypeError | OverflowError) for it in causes)
+    # Its errors come only where it is loaded.
+    if "sqlalchemy.exc" in sys.modules:
+        from shared.runtime.database import sqlalchemy_pool
+
+        return sqlalchemy_pool.is_lost_connection(error)
     return False
-
-
-def _sqlalchemy_pool(address: URL, pool_size: int, settings: Mapping[str, str]) -> SqlalchemyPool:
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    engine = create_async_engine(
-        address,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        # Parameters are personal data now and then; error messages end in logs.
-        hide_parameters=True,
-        connect_args={
-            "options": options,
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            # Sites behind PgBouncer cannot keep prepared statements.
-            "prepare_threshold": None,
-        },
-    )
-    return SqlalchemyPool(engine)
 
 
 def _settings(source: str, statement_timeout: timedelta) -> Mapping[str, str]:

@@ -6,10 +6,9 @@ Every column is one array bind, so that the same text runs on asyncpg and on psy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import TextClause, text
-
 from shared.kernel.errors import LostGuard
 from shared.kernel.transitions import Transitions
+from shared.runtime.database.statements import Statement, text
 from shared.runtime.database.unit_of_work import StatementUnit
 
 # A column and its type.
@@ -41,7 +40,7 @@ def binds(columns: Columns, rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in columns}
 
 
-def insert(table: str, columns: Columns, ending: str = "") -> TextClause:
+def insert(table: str, columns: Columns, ending: str = "") -> Statement:
     """Insert a set of rows; `ending` says what happens where one is there already."""
     listed = names(columns)
     return text(f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {unnest(columns)} {ending}")

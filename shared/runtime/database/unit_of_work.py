@@ -7,13 +7,12 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 
 from shared.kernel.clock import Clock
 from shared.kernel.events import Envelope, Event, encode_body, header_pairs
 from shared.kernel.ids import event_id, new_id
 from shared.kernel.transitions import State, Transitions
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 from shared.runtime.ground.metrics import count_transitions
 
 # Kafka refuses records over 1 MB; ours are below 1 kB, so a larger body is a fault of ours.

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_json
-from sqlalchemy import text
 from starlette.responses import Response
 
 from shared.kernel.errors import Refused
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.ground import crash_points, metrics
 from shared.runtime.http.problems import render

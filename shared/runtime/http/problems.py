@@ -1,13 +1,13 @@
 """The one place where errors become problem documents (RFC 9457): `code` is for programs."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
-from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -98,9 +98,15 @@ def render(error: Exception) -> Response | None:
             return _invalid(error.errors())
         case HTTPException():
             return _http(error)
-    if is_transient(error) or isinstance(error, RedisError):
+    if is_transient(error) or _is_of_redis(error):
         return unavailable("unavailable", "Something we need does not answer now.", 5)
     return None
+
+
+def _is_of_redis(error: Exception) -> bool:
+    """Its errors come only where it is loaded: most APIs do without it."""
+    loaded = sys.modules.get("redis.exceptions")
+    return loaded is not None and isinstance(error, loaded.RedisError)
 
 
 def unavailable(code: str, detail: str, retry_after_seconds: int) -> Response:

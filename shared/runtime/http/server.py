@@ -5,13 +5,16 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from shared.kernel.errors import SongheError
 from shared.runtime.http.draining import DRAIN_SECONDS, KEEP_ALIVE_SECONDS, DrainingServer
+
+if TYPE_CHECKING:
+    # A worker serves its metrics without starlette.
+    from starlette.types import ASGIApp
 
 # With the draining before it below the grace of the process, so that pools close in time;
 # streams end by themselves.
@@ -27,7 +30,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: "ASGIApp",
         host: str,
         port: int,
         *,
@@ -68,7 +71,7 @@ class HttpServer:
 
 
 def serve(
-    app: ASGIApp,
+    app: "ASGIApp",
     host: str,
     port: int,
     *,

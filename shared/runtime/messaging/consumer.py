@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from aiokafka import ConsumerRecord
 
 from shared.kernel.errors import Malformed
 from shared.kernel.events import Event, Message, decode, event_id_of, event_type_of
 from shared.runtime.database.unit_of_work import Unit
+
+if TYPE_CHECKING:
+    from aiokafka import ConsumerRecord
 
 Reaction = Callable[[Unit, Sequence[Message[Any]]], Awaitable[None]]
 
@@ -97,7 +99,7 @@ def receive(
     )
 
 
-def receive_record(record: ConsumerRecord, consumer: Consumer) -> Received | None:
+def receive_record(record: "ConsumerRecord", consumer: Consumer) -> Received | None:
     """The record as `consumer` sees it; None for a type it does not handle."""
     # Kafka allows a header without a value; ours never are.
     headers = [(name, value or b"") for name, value in record.headers]

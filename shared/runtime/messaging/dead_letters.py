@@ -12,12 +12,11 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import RowMapping, text
 
 from shared.kernel.errors import Contradiction, Refused
 from shared.kernel.events import Event, Message
 from shared.runtime.database.database import Database, is_transient
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, RowMapping, text
 from shared.runtime.database.unit_of_work import Item, Unit
 from shared.runtime.messaging.consumer import Consumer, Place, Received, receive
 from shared.runtime.messaging.inbox import claim

@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import structlog
-from sqlalchemy import TextClause, text
 
 from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Statement, text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.ground.metrics import DEAD_LETTERS_OPEN, OPERATOR_ITEMS_OPEN
 from shared.runtime.messaging.dead_letters import count_open
@@ -155,7 +154,7 @@ class Housekeeping:
         )
         return bool(rows.one().some)
 
-    async def _delete(self, statement: TextClause, age: timedelta) -> bool:
+    async def _delete(self, statement: Statement, age: timedelta) -> bool:
         async with self._database.transaction() as unit:
             result = await unit.connection.execute(
                 statement, {"age": age, "row_count": DELETE_ROWS_MAX}

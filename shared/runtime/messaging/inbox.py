@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
-
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Statement, text
 
 # In event-id order, so that two consumers of the same name cannot deadlock.
 _CLAIM = """
@@ -43,7 +41,7 @@ async def claim_unless_blocked(
 
 
 async def _claim(
-    connection: Connection, statement: TextClause, consumer: str, event_ids: Iterable[UUID]
+    connection: Connection, statement: Statement, consumer: str, event_ids: Iterable[UUID]
 ) -> set[UUID]:
     wanted = list(event_ids)
     if not wanted:

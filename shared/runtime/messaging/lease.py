@@ -4,9 +4,7 @@ import time
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import text
-
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 
 LEASE = timedelta(seconds=10)
 

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import TextClause, text
 
 from shared.runtime.database.database import Database
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Statement, text
 
 COLUMNS = "id, created_at, event_id, topic, key, headers, body, now() AS read_at"
 # One look-up for each queued row, whatever the planner believes of tables that young.
@@ -192,7 +191,7 @@ async def _resend_step(
 
 async def _read(
     connection: Connection,
-    statement: TextClause,
+    statement: Statement,
     row_count: int,
     values: Mapping[str, object] | None = None,
 ) -> list[Sendable]:

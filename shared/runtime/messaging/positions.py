@@ -6,10 +6,8 @@ committed offset is never read, only written afterwards for lag tools.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import text
-
 from shared.kernel.errors import SongheError
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 
 Partition = tuple[str, int]
 

@@ -24,8 +24,6 @@ from shared.runtime.messaging.consumer import Consumer
 from shared.runtime.messaging.dead_letters import DeadLetter
 from shared.runtime.messaging.outbox import Range, resend
 from shared.runtime.messaging.positions import reset_positions
-from shared.runtime.messaging.topics import create_topics
-from shared.runtime.process.migrations import migrate
 from shared.runtime.process.process import EXIT_FAILED, EXIT_OK, run
 from shared.runtime.process.settings import (
     ServiceSettings,
@@ -37,7 +35,8 @@ from shared.runtime.process.settings import (
 LISTED_MAX = 1000
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
-Process = Callable[[Settings], Coroutine[Any, Any, int]]
+Running = Coroutine[Any, Any, int]
+Process = Callable[[Settings], Running]
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +57,8 @@ class Command(Generic[Settings]):
 class ServiceCommands(Generic[Settings]):
     """What a service's `main.py` offers; `processes` run until they are told to stop.
 
-    `processes` has `api`, `worker` and what else the service runs. `consumer` gives the
+    `processes` has `api`, `worker` and what else the service runs; each imports what it needs when
+    it is called, so that no process holds what only another one uses. `consumer` gives the
     reaction table for the dead-letter commands; None where the service consumes nothing.
     `own` are commands that only this service has.
     """
@@ -123,11 +123,16 @@ async def _own(call: _Call[Settings]) -> int:
     return code
 
 
-async def _process(call: _Call[Settings]) -> int:
-    return await call.commands.processes[call.arguments.command](call.settings)
+def _process(call: _Call[Settings]) -> Running:
+    # Called before the loop runs: what is imported here lives as long as the process, and is not
+    # looked through by the collector (`process.run`).
+    return call.commands.processes[call.arguments.command](call.settings)
 
 
 async def _migrate(call: _Call[Settings]) -> int:
+    # The messaging tables, which no API needs
+    from shared.runtime.process.migrate import migrate
+
     url = call.settings.database_url.get_secret_value()
     revision = await migrate(call.commands.service, url, SystemClock())
     _say(f"{call.commands.service} is at revision {revision}")
@@ -135,6 +140,9 @@ async def _migrate(call: _Call[Settings]) -> int:
 
 
 async def _topics(call: _Call[Settings]) -> int:
+    # aiokafka, which no API needs
+    from shared.runtime.messaging.topics import create_topics
+
     await create_topics(
         call.settings.kafka_bootstrap_servers,
         replication_factor=call.settings.kafka_replication_factor,

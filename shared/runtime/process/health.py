@@ -8,22 +8,23 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from sqlalchemy import text
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.kernel.errors import SongheError
 from shared.runtime.database.database import Database, is_transient, sqlstate
+from shared.runtime.database.statements import text
 from shared.runtime.ground import metrics
-from shared.runtime.process.migrations import head_revision, migrations_of
+from shared.runtime.process.revisions import head_revision, migrations_of, revision_of
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HEARTBEAT_AGE_MAX_SECONDS = 30.0
 CHECK_DEADLINE_SECONDS = 0.5
 # Many probes, few questions to the database.
 CACHE_SECONDS = 2.0
-UNDEFINED_TABLE = "42P01"
 
 Check = Callable[[], Awaitable[None]]
 
@@ -163,7 +164,7 @@ def schema_check(database: Database, expected: str, *, service: str) -> Check:
         nonlocal is_known
         if is_known:
             return
-        found = await _revision_of(database)
+        found = await revision_of(database)
         if found is None:
             raise NotReady("The database has no tables yet: run migrate.")
         if found < expected:
@@ -176,23 +177,10 @@ def schema_check(database: Database, expected: str, *, service: str) -> Check:
     return check
 
 
-async def _revision_of(database: Database) -> str | None:
-    async with database.statements() as connection:
-        try:
-            found: str | None = await connection.scalar(
-                text("SELECT version_num FROM alembic_version")
-            )
-        except Exception as error:
-            if sqlstate(error) == UNDEFINED_TABLE:
-                return None
-            raise
-    return found
-
-
-def operations_app(health: Health) -> ASGIApp:
+def operations_app(health: Health) -> "ASGIApp":
     """`/metrics`, `/health/live` and `/health/ready`, for the port that only we can reach."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
             return
         status, content_type, body = await _answer(scope["method"], scope["path"], health)

@@ -1,25 +1,16 @@
 """Alembic, run from code: one service's tables, one runner at a time."""
 
-import asyncio
-import importlib
 import time
-from datetime import UTC
 from pathlib import Path
 
-import structlog
 from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
-from shared.runtime.database.database import LOCK_NOT_AVAILABLE, open_database, sqlstate
-from shared.runtime.messaging.housekeeping import Housekeeping
-
-log = structlog.get_logger(__name__)
+from shared.runtime.process.revisions import head_revision
 
 # Any number that no other user of the database takes for its advisory locks.
 MIGRATION_LOCK = 7_264_201
@@ -28,37 +19,6 @@ LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 5
 DATABASE_WAIT_SECONDS = 60.0
 DATABASE_POLL_SECONDS = 1.0
-
-
-async def migrate(service: str, url: str, clock: Clock) -> str:
-    """What the `migrate` command does: the newest revision, and the outbox's next partitions.
-
-    Workers may be busy with the outbox meanwhile. What they leave no room for within 60 seconds is
-    left to their own housekeeping, with a warning: until then rows go to the default partition.
-    """
-    revision = await asyncio.to_thread(run_migrations, url, migrations_of(service))
-    database = open_database(url, source=service, pool_size=1, clock=clock)
-    try:
-        await _make_partitions(Housekeeping(database, clock), clock)
-    finally:
-        await database.close()
-    return revision
-
-
-async def _make_partitions(housekeeping: Housekeeping, clock: Clock) -> None:
-    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    while True:
-        try:
-            await housekeeping.keep_partitions(clock.now().astimezone(UTC).date())
-        except Exception as error:
-            if sqlstate(error) != LOCK_NOT_AVAILABLE:
-                raise
-            if time.monotonic() > deadline:
-                log.warning("outbox_partitions_left", error=str(error))
-                return
-            await asyncio.sleep(DATABASE_POLL_SECONDS)
-        else:
-            return
 
 
 def run_migrations(url: str, script_location: Path) -> str:
@@ -106,20 +66,6 @@ def _connect(engine: Engine) -> Connection:
 def _may_come(reason: str) -> bool:
     """psycopg gives no SQLSTATE for a refused connection; FATAL is the server's own refusal."""
     return "FATAL" not in reason or "starting up" in reason or "shutting down" in reason
-
-
-def head_revision(script_location: Path) -> str:
-    """The newest revision that this code knows; readiness demands it of the database."""
-    head = ScriptDirectory.from_config(_config(script_location)).get_current_head()
-    if head is None:
-        raise ValueError(f"{script_location.name} holds no revision")
-    return head
-
-
-def migrations_of(service: str) -> Path:
-    """The folder of a service's migrations, wherever the package is installed."""
-    package = importlib.import_module(f"services.{service}")
-    return Path(next(iter(package.__path__))) / "migrations"
 
 
 def run_env() -> None:

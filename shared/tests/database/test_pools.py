@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import text
 
 from shared.runtime.database.database import Database, is_transient, open_database, sqlstate
+from shared.runtime.database.statements import text
 from testing.databases import Databases
 from testing.eventually import eventually
 

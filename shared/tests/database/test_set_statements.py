@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from sqlalchemy import text
 
 from shared.kernel.errors import LostGuard
 from shared.kernel.transitions import Move, Transitions
@@ -22,6 +21,7 @@ from shared.runtime.database.set_statements import (
     names,
     save_guarded,
 )
+from shared.runtime.database.statements import text
 from shared.runtime.ground.metrics import REGISTRY, declare_transitions
 from testing.databases import Databases
 

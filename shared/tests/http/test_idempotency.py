@@ -8,11 +8,12 @@ from uuid import uuid4
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url
 from starlette.responses import Response
 
 from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable
 from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
 from shared.runtime.messaging.tables import create_messaging_tables, queue_unsent
@@ -28,7 +29,7 @@ def prepared_url(empty_database: str) -> str:
         operations = Operations(MigrationContext.configure(connection))
         create_messaging_tables(operations)
         queue_unsent(operations)
-        connection.execute(text("CREATE TABLE effect (id uuid NOT NULL, name text NOT NULL)"))
+        connection.exec_driver_sql("CREATE TABLE effect (id uuid NOT NULL, name text NOT NULL)")
     engine.dispose()
     return empty_database
 

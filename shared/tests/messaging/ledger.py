@@ -10,10 +10,10 @@ from uuid import UUID
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from sqlalchemy import text
 
 from shared.kernel.events import Event, Message, MoneyAccepted, encode_body, encode_headers
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.messaging.tables import create_messaging_tables, queue_unsent
 from testing.builders import envelope, money_accepted

@@ -12,12 +12,12 @@ from uuid import UUID
 import psycopg
 import pytest
 from confluent_kafka import Producer
-from sqlalchemy import text
 
 from shared.kernel.errors import Contradiction, LostGuard, Malformed
 from shared.kernel.events import MoneyAccepted
 from shared.runtime.database import database as database_module
 from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.statements import text
 from shared.runtime.ground.metrics import REGISTRY
 from shared.runtime.messaging.consumer import Consumer
 from shared.runtime.messaging.dead_letters import discard, list_dead_letters, replay_all, replay_key

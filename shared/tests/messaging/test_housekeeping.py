@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from asyncpg import LockNotAvailableError
-from sqlalchemy import text
 
 from shared.kernel.clock import FixedClock
 from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Item
 from shared.runtime.ground.metrics import REGISTRY
 from shared.runtime.messaging import housekeeping

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.partitioner import murmur2 as of_the_client
-from sqlalchemy import text
 
 from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.statements import text
 from shared.runtime.ground.backoff import Backoff
 from shared.runtime.messaging import sender
 from shared.runtime.messaging.lease import Lease

@@ -6,11 +6,11 @@ from contextlib import suppress
 from enum import StrEnum
 
 import pytest
-from sqlalchemy import text
 
 from shared.kernel.events import MoneyAccepted
 from shared.kernel.transitions import Move, Transitions
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.ground.metrics import REGISTRY, declare_transitions
 from shared.tests.messaging.ledger import rows

@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import text
+
+from shared.runtime.database.statements import text
 
 Patch = Callable[[Callable[[], None]], None]
 

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping, text
 
 from services.billing.application.ports import ContributionView
 from services.billing.domain.contribution import CONTRIBUTION, Contribution, ContributionStatus
@@ -21,6 +20,7 @@ from shared.runtime.database.set_statements import (
     names,
     save_guarded,
 )
+from shared.runtime.database.statements import RowMapping, text
 from shared.runtime.database.unit_of_work import Unit
 
 FACTS: Columns = {

@@ -1,9 +1,8 @@
 """Counts of what is open in billing, for an SRE to watch."""
 
-from sqlalchemy import text
-
 from services.billing.adapters.metrics import OLDEST_OVERDUE_SECONDS, REQUESTS_OPEN
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 
 # Only open orders are read: their partial index holds no others.
 OPEN = text(

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.billing.domain.money_decision import (
     DECISION_VERSION,
     Decision,
@@ -22,6 +20,7 @@ from shared.runtime.database.set_statements import (
     names,
     save_guarded,
 )
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 
 DECISION: Columns = {

@@ -6,8 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.billing.adapters.metrics import SETTLEMENT_SECONDS
 from services.billing.domain.payment_request import (
     PAYMENT_REQUEST,
@@ -26,6 +24,7 @@ from shared.runtime.database.set_statements import (
     names,
     save_guarded,
 )
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 
 FACTS: Columns = {

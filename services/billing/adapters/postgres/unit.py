@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.billing.adapters.postgres.contributions import ContributionRows
 from services.billing.adapters.postgres.money_decisions import MoneyDecisionRows, RefundRows
 from services.billing.adapters.postgres.payment_requests import PaymentRequestRows
 from shared.kernel.events import Event
 from shared.runtime.database import unit_of_work
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Item
 
 CONSUMER = "billing"

@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from sqlalchemy import TextClause, text
-
 from services.identity.domain.sms_limits import budget_day
 from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import Statement, text
 
 # Kept a day longer than they work, so that no process with a slow clock misses one.
 MARGIN = timedelta(days=1)
@@ -50,7 +49,7 @@ class IdentityHousekeeping:
         await self._delete(DELETE_BUDGETS, before=budget_day(now) - BUDGET_RETENTION)
         return gone
 
-    async def _delete(self, statement: TextClause, **values: object) -> int:
+    async def _delete(self, statement: Statement, **values: object) -> int:
         async with self._database.transaction() as unit:
             result = await unit.connection.execute(statement, values)
         return result.rowcount

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 
-from sqlalchemy import text
-
 from services.identity.domain.sms_limits import budget_day
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Item
 
 TAKE = text(

@@ -3,11 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Row, text
-
 from services.identity.application.ports import Person
 from services.identity.domain.session import EndReason, ShownToken
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Row, text
 from shared.runtime.database.unit_of_work import Unit
 
 ADD_PERSON = text(
@@ -145,5 +143,5 @@ class IdentityUnit:
         self.sessions = PostgresSessions(unit.connection)
 
 
-def _person(row: Row[tuple[object, ...]]) -> Person:
+def _person(row: Row) -> Person:
     return Person(row.id, bytes(row.phone_sealed), row.created_at)

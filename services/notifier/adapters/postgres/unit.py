@@ -5,7 +5,6 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping, text
 
 from services.notifier.application.ports import (
     InboxEntry,
@@ -35,6 +34,7 @@ from shared.runtime.database.set_statements import (
     names,
     unnest,
 )
+from shared.runtime.database.statements import RowMapping, text
 from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 
 BILL: Columns = {

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import text
-
 from services.payment.adapters.postgres.columns import (
     ATTEMPT,
     attempt_row,
@@ -16,7 +14,7 @@ from services.payment.application.ports import DueAttempt, HeardNotification
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
 from services.payment.domain.switch import Stopped, Switch
 from shared.runtime.database.set_statements import Columns, binds, insert, names
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 
 OPEN = "status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
 INSERT = insert("payment_attempt", ATTEMPT)

@@ -1,7 +1,5 @@
 """Counts of what is open in payment, for an SRE to watch."""
 
-from sqlalchemy import text
-
 from services.payment.adapters.metrics import (
     ATTEMPTS_OPEN,
     LATE_ASKS_OVERDUE_SECONDS,
@@ -9,6 +7,7 @@ from services.payment.adapters.metrics import (
     UNDECIDED_MONEY,
 )
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 
 OPEN = text(
     """

@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sqlalchemy import text
-
 from services.payment.adapters.metrics import EVIDENCE_DROPPED, NOTIFICATIONS_REFUSED
 from services.payment.domain.channel_notification import RefusalReason
 from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
+from shared.runtime.database.statements import text
 
 log = logging.getLogger(__name__)
 

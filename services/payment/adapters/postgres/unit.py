@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
-
 from services.payment.adapters.postgres.cashier_rows import (
     PostgresCashierAttempts,
     PostgresNotifications,
@@ -43,7 +41,7 @@ from shared.runtime.database.set_statements import (
     save_guarded,
     unnest,
 )
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, Statement, text
 from shared.runtime.database.unit_of_work import Item, StatementUnit, Unit
 from shared.runtime.ground import crash_points
 
@@ -199,7 +197,7 @@ class PostgresOrders:
     async def save(self, changes: Sequence[tuple[PaymentOrder, PaymentOrder]]) -> None:
         await save_guarded(self._unit, SAVE_ORDERS, changes)
 
-    async def _orders(self, statement: TextClause, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
+    async def _orders(self, statement: Statement, ids: Sequence[UUID]) -> dict[UUID, PaymentOrder]:
         if not ids:
             return {}
         found = await self._connection.execute(statement, {"ids": sorted(set(ids))})
@@ -223,7 +221,7 @@ class PostgresAttempts:
 
     async def _claimed(
         self,
-        statement: TextClause,
+        statement: Statement,
         now: datetime,
         limit: int,
         lease: UUID,

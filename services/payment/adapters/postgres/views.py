@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, text
-
 from services.payment.adapters.postgres.columns import ATTEMPT, ORDER, to_attempt, to_order
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
 from shared.runtime.database.database import Database
 from shared.runtime.database.set_statements import Columns
+from shared.runtime.database.statements import RowMapping, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import text
 
 from services.payment.adapters.postgres.unit import CLAIM_ENDED
 from services.payment.domain.channel_answer import (
@@ -33,6 +32,7 @@ from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import QUICK, World
 from shared.kernel.ids import new_id
+from shared.runtime.database.statements import text
 from testing.builders import SOME_TIME
 
 CLOSED = Closed()

@@ -1,0 +1,12 @@
+"""Which database billing has, and how a process of it opens it."""
+
+from services.billing.settings import BillingSettings
+from shared.kernel.clock import Clock
+from shared.runtime.database.database import Database, open_database
+
+SERVICE = "billing"
+
+
+def open_pool(settings: BillingSettings, pool_size: int, clock: Clock) -> Database:
+    url = settings.database_url.get_secret_value()
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)

@@ -1,0 +1,12 @@
+"""Which database identity has, and how a process of it opens it."""
+
+from services.identity.settings import IdentitySettings
+from shared.kernel.clock import Clock
+from shared.runtime.database.database import Database, open_database
+
+SERVICE = "identity"
+
+
+def open_pool(settings: IdentitySettings, pool_size: int, clock: Clock) -> Database:
+    url = settings.database_url.get_secret_value()
+    return open_database(url, source=SERVICE, pool_size=pool_size, clock=clock)
