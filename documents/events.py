@@ -11,6 +11,7 @@ import msgspec
 from documents.markers import table
 from shared.kernel.events import (
     EVENT_TYPES,
+    ChannelsChanged,
     ContributionAssessed,
     Event,
     MoneyAccepted,
@@ -48,14 +49,16 @@ ROUTES: Mapping[type[Event], Route] = {
     MoneyAccepted: Route("billing", ("payment",), "money decision"),
     MoneyRejected: Route("billing", ("payment",), "money decision"),
     PaymentRefunded: Route("payment", ("billing", "notifier"), "refund"),
+    ChannelsChanged: Route("payment", ("billing",), "channel list (+1 with each announcement)"),
 }
 
 INTRODUCTION = """\
 # Events
 
 Written from `shared/kernel/events.py` by `make docs`; a test keeps both identical. The record key
-is the insured person's id, the body is JSON, and the envelope travels in the record's headers
-(CloudEvents 1.0, Kafka protocol binding, binary content mode).
+is the insured person's id; `ChannelsChanged` is about nobody, and its key is the id of its list.
+The body is JSON, and the envelope travels in the record's headers (CloudEvents 1.0, Kafka protocol
+binding, binary content mode).
 
 | header | holds |
 | --- | --- |

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from shared.kernel.events import (
+    ChannelOffer,
+    ChannelsChanged,
     ContributionAssessed,
     Envelope,
     Event,
@@ -46,6 +48,7 @@ SUBJECT_FIELDS: Mapping[type[Event], str] = {
     MoneyAccepted: "attempt_id",
     MoneyRejected: "attempt_id",
     PaymentRefunded: "refund_id",
+    ChannelsChanged: "channel_list_id",
 }
 
 
@@ -115,6 +118,22 @@ def payment_refunded(*, after: Event | None = None, **fields: Any) -> PaymentRef
     return _build(PaymentRefunded, after, fields, reason="not_owed")
 
 
+def channel_offer(id: str = "bank-direct-debit", **fields: Any) -> ChannelOffer:
+    """A channel that is on and takes everything."""
+    takes_all = {"on": True, "min_amount_fen": 1, "max_amount_fen": 10_000_000_000}
+    return ChannelOffer(**{"id": id, "name_zh": "银行代扣", "name_en": id, **takes_all, **fields})
+
+
+def channels_changed(*, after: Event | None = None, **fields: Any) -> ChannelsChanged:
+    return _build(
+        ChannelsChanged,
+        after,
+        fields,
+        default_channel="bank-direct-debit",
+        channels=(channel_offer(),),
+    )
+
+
 EVENT_BUILDERS: Mapping[type[Event], Callable[..., Event]] = {
     ContributionAssessed: contribution_assessed,
     PaymentRequested: payment_requested,
@@ -126,6 +145,7 @@ EVENT_BUILDERS: Mapping[type[Event], Callable[..., Event]] = {
     MoneyAccepted: money_accepted,
     MoneyRejected: money_rejected,
     PaymentRefunded: payment_refunded,
+    ChannelsChanged: channels_changed,
 }
 
 
@@ -155,7 +175,7 @@ def message(body: Body, **fields: Any) -> Message[Body]:
 
 def kafka_record(told: Message[Event]) -> tuple[bytes, Headers, bytes]:
     """Key, headers and value of the record that carries this message."""
-    key = str(told.body.insured_person_id).encode()
+    key = told.body.record_key.encode()
     return key, encode_headers(told.envelope), encode_body(told.body)
 
 
@@ -184,6 +204,7 @@ def _common_fields() -> dict[str, UUID | int | str]:
         "payment_order_id": new_id(),
         "attempt_id": new_id(),
         "refund_id": new_id(),
+        "channel_list_id": new_id(),
         "amount_fen": 150_920,
         "currency": "CNY",
         "scheme": "flexible",

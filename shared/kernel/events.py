@@ -32,6 +32,11 @@ PEOPLE_TOPIC = "identity.people"
 
 Headers = tuple[tuple[str, bytes], ...]
 
+# The channels that are declared: payment has an adapter for each, and billing knows no other.
+CHANNEL_IDS = ("alipay", "wechatpay", "bank-direct-debit")
+# Stands for the channel of an order whose payer has yet to choose one.
+CHOSEN_BY_PAYER = "chosen-by-payer"
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The body of one event type; `version` moves only when the schema gains something."""
@@ -40,7 +45,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     version: ClassVar[int] = 1
     topic: ClassVar[str]
 
+    @property
+    def record_key(self) -> str:
+        """What its records are keyed by: events with one key keep their order within a topic."""
+        raise NotImplementedError
+
+
+class PersonEvent(Event, frozen=True, kw_only=True):
+    """An event about one insured person; all that is about the same person keeps its order."""
+
     insured_person_id: UUID
+
+    @property
+    def record_key(self) -> str:
+        return str(self.insured_person_id)
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +68,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     amount_fen: Fen
 
 
-class ContributionAssessed(Event, frozen=True, kw_only=True):
+class ContributionAssessed(PersonEvent, frozen=True, kw_only=True):
     """An amount is owed for a period."""
 
     type: ClassVar[str] = "ContributionAssessed"
@@ -69,7 +87,7 @@ class ContributionAssessed(Event, frozen=True, kw_only=True):
     supersedes: UUID | None = None
 
 
-class PaymentRequested(Event, frozen=True, kw_only=True):
+class PaymentRequested(PersonEvent, frozen=True, kw_only=True):
     """The payer confirmed: an order with this id must be opened."""
 
     type: ClassVar[str] = "PaymentRequested"
@@ -95,7 +113,7 @@ class PaymentOutcomeAsked(PaymentRequested, frozen=True, kw_only=True):
     ask_count: Annotated[int, msgspec.Meta(ge=1)]
 
 
-class PaymentDelayed(Event, frozen=True, kw_only=True):
+class PaymentDelayed(PersonEvent, frozen=True, kw_only=True):
     """The channel has told no outcome by the promised time; the next news come by a later one."""
 
     type: ClassVar[str] = "PaymentDelayed"
@@ -111,7 +129,7 @@ class PaymentDelayed(Event, frozen=True, kw_only=True):
     next_update_by: Instant
 
 
-class PaymentSettled(Event, frozen=True, kw_only=True):
+class PaymentSettled(PersonEvent, frozen=True, kw_only=True):
     """The channel confirmed receipt as final."""
 
     type: ClassVar[str] = "PaymentSettled"
@@ -128,7 +146,7 @@ class PaymentSettled(Event, frozen=True, kw_only=True):
     settled_at: Instant
 
 
-class PaymentFailed(Event, frozen=True, kw_only=True):
+class PaymentFailed(PersonEvent, frozen=True, kw_only=True):
     """Collecting this order has stopped; later money takes the unexpected-money way."""
 
     type: ClassVar[str] = "PaymentFailed"
@@ -143,7 +161,7 @@ class PaymentFailed(Event, frozen=True, kw_only=True):
     can_retry: bool
 
 
-class UnexpectedMoneyReceived(Event, frozen=True, kw_only=True):
+class UnexpectedMoneyReceived(PersonEvent, frozen=True, kw_only=True):
     """Money came for an order that is not open, or a second time through another order."""
 
     type: ClassVar[str] = "UnexpectedMoneyReceived"
@@ -158,7 +176,7 @@ class UnexpectedMoneyReceived(Event, frozen=True, kw_only=True):
     channel: Name
 
 
-class MoneyAccepted(Event, frozen=True, kw_only=True):
+class MoneyAccepted(PersonEvent, frozen=True, kw_only=True):
     """Unexpected money pays the contribution: still owed, exact amount, no open order."""
 
     type: ClassVar[str] = "MoneyAccepted"
@@ -175,7 +193,7 @@ class MoneyRejected(MoneyAccepted, frozen=True, kw_only=True):
     type: ClassVar[str] = "MoneyRejected"
 
 
-class PaymentRefunded(Event, frozen=True, kw_only=True):
+class PaymentRefunded(PersonEvent, frozen=True, kw_only=True):
     """Money went back, finally."""
 
     type: ClassVar[str] = "PaymentRefunded"
@@ -191,6 +209,42 @@ class PaymentRefunded(Event, frozen=True, kw_only=True):
     reason: Name
 
 
+class ChannelOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one channel can take. Without `regions` it takes every region.
+
+    `on`: new payments may begin there; `off_because` says why not: `stopped` by the kill switch,
+    or `not_configured`. `charges_from`: no account is debited there before.
+    """
+
+    id: Name
+    name_zh: ShortText
+    name_en: ShortText
+    on: bool
+    off_because: Name | None = None
+    min_amount_fen: Fen
+    max_amount_fen: Fen
+    regions: tuple[Region, ...] | None = None
+    needs_mandate: bool = False
+    charges_from: Instant | None = None
+
+
+class ChannelsChanged(Event, frozen=True, kw_only=True):
+    """What each channel can take now: at each change and every 5 min, to be believed for 15."""
+
+    type: ClassVar[str] = "ChannelsChanged"
+    topic: ClassVar[str] = ORDERS_TOPIC
+
+    # About nobody: the key is the id of the one list.
+    channel_list_id: UUID
+    # Takes the orders that name no channel.
+    default_channel: Name
+    channels: tuple[ChannelOffer, ...]
+
+    @property
+    def record_key(self) -> str:
+        return str(self.channel_list_id)
+
+
 EVENT_TYPES: dict[str, type[Event]] = {
     event.type: event
     for event in (
@@ -204,6 +258,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         MoneyAccepted,
         MoneyRejected,
         PaymentRefunded,
+        ChannelsChanged,
     )
 }
 

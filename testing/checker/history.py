@@ -20,10 +20,11 @@ LETTERS = {
     "MoneyAccepted": "Y",
     "MoneyRejected": "N",
     "PaymentRefunded": "B",
+    "ChannelsChanged": "O",
 }
 # One aggregate's events in ascending sequence: a contribution, a request, an order, the
-# unexpected money of an attempt, the decision about it, a refund.
-PATH = re.compile(r"C|RA*|D+|D*(S|F|FS)|U+|[YN]|B")
+# unexpected money of an attempt, the decision about it, a refund, the list of channels.
+PATH = re.compile(r"C|RA*|D+|D*(S|F|FS)|U+|[YN]|B|O+")
 LATE_SETTLEMENT = "FS"
 
 

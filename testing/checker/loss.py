@@ -19,6 +19,7 @@ HANDLED: dict[str, tuple[str, ...]] = {
     "MoneyAccepted": ("payment",),
     "MoneyRejected": ("payment",),
     "PaymentRefunded": ("billing", "notifier"),
+    "ChannelsChanged": ("billing",),
 }
 OPEN_REQUEST, OPEN_ORDER = "OPEN", "REQUESTED"
 MESSAGES_UNDER_WAY = ("QUEUED", "SUBMITTED")

@@ -22,6 +22,7 @@ from shared.kernel.events import (
     PaymentRefunded,
     PaymentRequested,
     PaymentSettled,
+    PersonEvent,
 )
 
 
@@ -76,7 +77,7 @@ def notifications_of(message: Message[Any], announcement: Announcement) -> list[
     ]
 
 
-def recipients_of(body: Event) -> list[tuple[UUID, Role]]:
+def recipients_of(body: PersonEvent) -> list[tuple[UUID, Role]]:
     """The insured person, and the payer too where somebody else pays."""
     recipients = [(body.insured_person_id, Role.INSURED)]
     payer_id: UUID | None = getattr(body, "payer_id", None)

@@ -220,7 +220,7 @@ def outbox_row(envelope: Envelope, body: Event) -> OutboxRow:
     return OutboxRow(
         event_id=envelope.event_id,
         topic=body.topic,
-        key=str(body.insured_person_id),
+        key=body.record_key,
         headers=msgspec.json.encode(header_pairs(envelope)).decode(),
         body=encoded,
     )

@@ -26,13 +26,13 @@ def test_each_key_is_once_in_a_round_and_its_order_is_kept(wanted: list[tuple[UU
 
     split = rounds(records)
 
-    seen: dict[UUID, list[int]] = {}
+    seen: dict[str, list[int]] = {}
     for together in split:
-        persons = [m.body.insured_person_id for group in together.values() for m in group]
+        persons = [m.body.record_key for group in together.values() for m in group]
         assert len(persons) == len(set(persons))
         for kind, group in together.items():
             assert {type(m.body) for m in group} == {kind}
             for m in group:
-                seen.setdefault(m.body.insured_person_id, []).append(m.envelope.sequence)
+                seen.setdefault(m.body.record_key, []).append(m.envelope.sequence)
     assert sum(len(sequences) for sequences in seen.values()) == len(records)
     assert all(sequences == sorted(sequences) for sequences in seen.values())

@@ -46,7 +46,10 @@ class Case:
 
 
 def good_case() -> Case:
-    """Settled at once, failed, late money accepted, late money refused, settled after a delay."""
+    """Settled at once, failed, late money accepted, late money refused, settled after a delay;
+
+    and the channels were announced twice.
+    """
     sagas = [
         _settled("first"),
         _failed("second"),
@@ -54,7 +57,8 @@ def good_case() -> Case:
         _rejected("fourth"),
         _delayed("fifth"),
     ]
-    records = _in_logs([record for saga in sagas for record in saga.records])
+    told = [record for saga in sagas for record in saga.records]
+    records = _in_logs([*told, *_channels_announced()])
     notifications = [_told(record, channel) for record in records for channel in _channels(record)]
     orders = [saga.order for saga in sagas]
     return Case(
@@ -204,6 +208,10 @@ def record(
         order_id=order_id,
         body=f"{event_type} {subject}".encode(),
     )
+
+
+def _channels_announced() -> list[Record]:
+    return [record(PAYMENT, "ChannelsChanged", named("channels"), number) for number in (1, 2)]
 
 
 def _in_logs(records: list[Record]) -> list[Record]:

@@ -1,6 +1,6 @@
 """A service's worker whose reactions fail on demand: `… faulty billing`.
 
-`SONGHE_FAULTY_FILE` names a file with one id of an insured person per line, or `*` for everybody;
+`SONGHE_FAULTY_FILE` names a file with one id of an insured person per line, or `*` for everything;
 `once:` before an id makes it fail one time only. The file is read for every batch, so that a test
 mends the worker by emptying it.
 """
@@ -28,7 +28,7 @@ class Faults:
     def wrap(self, reaction: Reaction) -> Reaction:
         async def faulty(unit: Unit, messages: Sequence[Message[Any]]) -> None:
             for message in messages:
-                self._check(str(message.body.insured_person_id))
+                self._check(message.body.record_key)
             await reaction(unit, messages)
 
         return faulty
