@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.billing.domain.channel_choice import KnownChannels
 from services.billing.domain.contribution import Contribution
 from services.billing.domain.money_decision import MoneyDecision, Refund
 from services.billing.domain.payment_request import PaymentRequest
@@ -93,6 +94,16 @@ class Refunds(Protocol):
         """What went back per attempt; zero where nothing did."""
 
 
+class Channels(Protocol):
+    """What payment announced of its channels."""
+
+    async def known(self) -> KnownChannels | None:
+        """The newest, however old it is; None where nothing was ever announced."""
+
+    async def save(self, list_id: UUID, sequence: int, known: KnownChannels) -> None:
+        """Unless its sequence is not above that of what is known."""
+
+
 class Unit(Protocol):
     """One local transaction; use cases never commit."""
 
@@ -107,6 +118,9 @@ class Unit(Protocol):
 
     @property
     def refunds(self) -> Refunds: ...
+
+    @property
+    def channels(self) -> Channels: ...
 
     def emit(
         self,

@@ -7,6 +7,7 @@ from uuid import UUID
 from services.billing.application.ports import Unit
 from services.billing.application.tell_payment import tell_requested
 from services.billing.domain.assessment import check_period
+from services.billing.domain.channel_choice import Collection, check_channel, check_known
 from services.billing.domain.contribution import (
     HAS_MONEY,
     Contribution,
@@ -51,15 +52,22 @@ async def request_payment(
     """Return the contribution and its open order, new or already there.
 
     Raises Refused: `contribution_not_found`, `already_paid`, `contribution_superseded`,
-    `order_open` (by another channel, with a link to it), `period_not_allowed`; Unavailable
-    `busy` while events wait too long to be sent, since the order would not reach payment.
+    `order_open` (by another channel, with a link to it), `period_not_allowed`, and what
+    `check_channel` raises where the channel surely could not collect it; Unavailable `busy` while
+    events wait too long to be sent, since the order would not reach payment.
     """
+    announced = await unit.channels.known()
+    known = announced if announced is not None and announced.is_believed(now) else None
+    check_known(wanted.channel, known)
     contribution = await unit.contributions.lock_own(wanted.contribution_id, wanted.payer_id)
     if contribution is None:
         raise refused("contribution_not_found")
     if contribution.status is ContributionStatus.PAYMENT_PENDING:
         return contribution, await _open_request(unit, contribution, wanted.channel)
     await _check_payable(unit, contribution, standards, now)
+    expires_at = now + order_lifetime
+    if known is not None:
+        check_channel(wanted.channel, known, _collection(contribution, expires_at))
     if await unit.is_outbox_stuck():
         raise Unavailable("busy", BUSY.zh, retry_after_seconds=BUSY_RETRY_SECONDS)
     request = new_request(
@@ -70,6 +78,16 @@ async def request_payment(
     await unit.payment_requests.insert([request])
     tell_requested(unit, request)
     return waiting, request
+
+
+def _collection(contribution: Contribution, expires_at: datetime) -> Collection:
+    return Collection(
+        amount=contribution.amount,
+        region=contribution.region,
+        # No agreement can be signed yet, so nobody has one.
+        has_mandate=False,
+        expires_at=expires_at,
+    )
 
 
 async def _open_request(

@@ -1,7 +1,7 @@
 """Every refusal of billing: its stable code, its HTTP status and what a person reads."""
 
 from services.billing.domain.standard import Words
-from shared.kernel.errors import Refused
+from shared.kernel.errors import Refused, Unavailable
 
 REFUSALS: dict[str, tuple[int, Words]] = {
     "region_not_covered": (422, Words(zh="{message}", en="{message_en}")),
@@ -57,6 +57,48 @@ REFUSALS: dict[str, tuple[int, Words]] = {
             en="Another payment of this contribution is still open: do not pay again yet.",
         ),
     ),
+    "channel_unknown": (
+        422,
+        Words(zh="没有这种付款方式。", en="There is no such way to pay."),
+    ),
+    "channel_not_configured": (
+        409,
+        Words(
+            zh="这里不能用{channel}付款，没有扣款。请换一种方式。",
+            en="{channel} is not offered here. Nothing was charged. Please pay another way.",
+        ),
+    ),
+    "amount_not_taken": (
+        409,
+        Words(
+            zh="{channel}不能付这个金额，没有扣款。请换一种方式。",
+            en="{channel} does not take this amount. Nothing was charged. Please pay another way.",
+        ),
+    ),
+    "region_not_taken": (
+        409,
+        Words(
+            zh="{channel}不能付这个地区的费用，没有扣款。请换一种方式。",
+            en="{channel} takes no contributions of this region. Nothing was charged. "
+            "Please pay another way.",
+        ),
+    ),
+    "mandate_missing": (
+        409,
+        Words(
+            zh="用{channel}付款要先签代扣协议，现在还没有。没有扣款。请换一种方式。",
+            en="{channel} needs an agreement to be debited, and there is none. "
+            "Nothing was charged. Please pay another way.",
+        ),
+    ),
+    "charged_too_late": (
+        409,
+        Words(
+            zh="{channel}现在不能马上扣款，来不及付这一笔。没有扣款。请换一种方式。",
+            en="{channel} cannot charge in time for this payment now. Nothing was charged. "
+            "Please pay another way.",
+        ),
+    ),
     "cursor_unknown": (
         422,
         Words(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
@@ -67,18 +109,31 @@ BUSY = Words(
     en="New payments must wait a moment. Nothing was charged.",
 )
 
+OUTAGES: dict[str, Words] = {
+    "channel_stopped": Words(
+        zh="现在不能用{channel}付款，没有扣款。请换一种方式。",
+        en="{channel} takes no new payments now. Nothing was charged. Please pay another way.",
+    ),
+    "no_channel": Words(
+        zh="现在没有能用的付款方式，没有扣款。请过一会儿再试。",
+        en="There is no way to pay now. Nothing was charged. Please try again later.",
+    ),
+}
+
 
 class BillingRefused(Refused):
     """A refusal that can be told in both languages; by itself it speaks Chinese."""
 
     def __init__(
-        self, code: str, *, fill: dict[str, str] | None = None, extra: dict[str, object]
+        self,
+        code: str,
+        *,
+        fill: dict[str, str] | None = None,
+        names: Words | None = None,
+        extra: dict[str, object],
     ) -> None:
         status, words = REFUSALS[code]
-        self.words = Words(
-            zh=words.zh.format(**fill or {}),
-            en=words.en.format(**fill or {}),
-        )
+        self.words = _filled(words, names, **fill or {})
         super().__init__(code, self.words.zh, status=status, extra=extra)
 
     def in_language(self, language: str) -> Refused:
@@ -86,6 +141,42 @@ class BillingRefused(Refused):
         return Refused(self.code, detail, status=self.status, extra=self.extra)
 
 
-def refused(code: str, *, fill: dict[str, str] | None = None, **extra: object) -> BillingRefused:
-    """The refusal of that code; `extra` are further members of the problem document."""
-    return BillingRefused(code, fill=fill, extra=extra)
+class BillingUnavailable(Unavailable):
+    """What may work later, and can be told in both languages; by itself it speaks Chinese."""
+
+    def __init__(self, code: str, *, names: Words | None, retry_after_seconds: int) -> None:
+        self.words = _filled(OUTAGES[code], names)
+        super().__init__(code, self.words.zh, retry_after_seconds=retry_after_seconds)
+
+    def in_language(self, language: str) -> Unavailable:
+        detail = self.words.in_language(language)
+        return Unavailable(self.code, detail, retry_after_seconds=self.retry_after_seconds)
+
+
+def refused(
+    code: str,
+    *,
+    fill: dict[str, str] | None = None,
+    names: Words | None = None,
+    **extra: object,
+) -> BillingRefused:
+    """The refusal of that code, with `names` of the channel where its words need them;
+
+    `extra` are further members of the problem document.
+    """
+    return BillingRefused(code, fill=fill, names=names, extra=extra)
+
+
+def unavailable(
+    code: str, *, retry_after_seconds: int, names: Words | None = None
+) -> BillingUnavailable:
+    """The outage of that code."""
+    return BillingUnavailable(code, names=names, retry_after_seconds=retry_after_seconds)
+
+
+def _filled(words: Words, names: Words | None, **fill: str) -> Words:
+    channel = names or Words(zh="", en="")
+    return Words(
+        zh=words.zh.format(channel=channel.zh, **fill),
+        en=words.en.format(channel=channel.en, **fill),
+    )

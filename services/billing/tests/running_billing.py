@@ -25,7 +25,7 @@ from shared.runtime.database.database import Database
 from shared.runtime.database.statements import text
 
 STANDARDS = load_standards()
-BUSINESS_TABLES = ("contribution", "payment_request", "money_decision", "refund")
+BUSINESS_TABLES = ("contribution", "payment_request", "money_decision", "refund", "channel_list")
 
 
 class Billing:

@@ -34,7 +34,12 @@ from services.billing.application.view_contributions import (
 )
 from services.billing.domain.coverage import coverage_of
 from services.billing.domain.payment_request import AskingPolicy
-from services.billing.domain.refusal import BUSY, BillingRefused, refused
+from services.billing.domain.refusal import (
+    BUSY,
+    BillingRefused,
+    BillingUnavailable,
+    refused,
+)
 from services.billing.domain.standard import Standards
 from services.billing.domain.status_for_person import StatusForPerson
 from shared.kernel.clock import Clock
@@ -229,6 +234,8 @@ def _in_language(language: Language) -> Iterator[None]:
         yield
     except BillingRefused as refusal:
         raise refusal.in_language(language) from refusal
+    except BillingUnavailable as outage:
+        raise outage.in_language(language) from outage
     except Unavailable as outage:
         if outage.code != "busy":
             raise

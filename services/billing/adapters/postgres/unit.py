@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from services.billing.adapters.channel_rows import ChannelRows
 from services.billing.adapters.postgres.contributions import ContributionRows
 from services.billing.adapters.postgres.money_decisions import MoneyDecisionRows, RefundRows
 from services.billing.adapters.postgres.payment_requests import PaymentRequestRows
@@ -32,6 +33,7 @@ class BillingUnit:
         self.payment_requests = PaymentRequestRows(unit, consumer=CONSUMER)
         self.money_decisions = MoneyDecisionRows(unit)
         self.refunds = RefundRows(unit)
+        self.channels = ChannelRows(unit.connection)
 
     def emit(
         self,
