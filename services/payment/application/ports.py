@@ -17,6 +17,7 @@ from services.payment.domain.channel_notification import (
     RefusalReason,
     VerifiedNotification,
 )
+from services.payment.domain.channel_offer import ChannelList
 from services.payment.domain.next_action import Started
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
@@ -158,6 +159,16 @@ class Switches(Protocol):
     async def stopped(self) -> Stopped: ...
 
 
+class ChannelLists(Protocol):
+    """The list of channels as it was last announced."""
+
+    async def find(self, list_id: UUID) -> ChannelList | None: ...
+
+    async def save(self, before: ChannelList | None, after: ChannelList) -> bool:
+        """False where somebody else saved one since `before` was found."""
+        ...
+
+
 class Notifications(Protocol):
     async def claim(self, heard: Sequence[HeardNotification]) -> set[tuple[str, str]]:
         """Store what is new; returns (channel, notification id) of those."""
@@ -192,6 +203,8 @@ class Unit(StatementUnit, Protocol):
     def cashier_attempts(self) -> CashierAttempts: ...
     @property
     def switches(self) -> Switches: ...
+    @property
+    def channel_lists(self) -> ChannelLists: ...
     @property
     def notifications(self) -> Notifications: ...
     @property

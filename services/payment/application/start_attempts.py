@@ -39,8 +39,8 @@ async def open_attempt(
 
     Every other open attempt of the order is to be closed at its channel. Raises Refused:
     `order_finished`, `order_expires_now`, `channel_unknown`, `channel_starts_itself`,
-    `method_unknown`, `openid_missing`, `amount_not_taken`, `outcome_unknown` (do not pay again),
-    `attempts_open`; Unavailable `channel_stopped`.
+    `method_unknown`, `openid_missing`, `amount_not_taken`, `region_not_taken`, `outcome_unknown`
+    (do not pay again), `attempts_open`; Unavailable `channel_stopped`.
     """
     order = (await unit.orders.lock([wanted.order_id]))[wanted.order_id]
     channel = _usable_channel(order, wanted, channels, await unit.switches.stopped())
@@ -98,6 +98,8 @@ def _usable_channel(
             channel=name,
             limits={"min_fen": channel.minimum.fen, "max_fen": channel.maximum.fen},
         )
+    if not channel.serves(order.region):
+        raise refused("region_not_taken", channel=name)
     if channel.id in stopped:
         detail = filled(CHANNEL_STOPPED, name).zh
         raise Unavailable("channel_stopped", detail, retry_after_seconds=STOPPED_RETRY_SECONDS)

@@ -56,8 +56,9 @@ class Capabilities:
     charge twice; we never send again later than that. `shortest_expiry`: an attempt with less
     time than this is not started. `refund_window`: how long after a payment money can go back
     through the channel; None where it cannot. `debit_window`: when an account may be debited;
-    None where that may be at any time. `has_bill`: whether the channel tells, a day
-    later, what it received.
+    None where that may be at any time. `has_bill`: whether the channel tells, a day later, what it
+    received. `regions`: whose contributions it takes; None where it takes all. `needs_mandate`:
+    it debits only who agreed to it.
     """
 
     id: str
@@ -72,9 +73,15 @@ class Capabilities:
     refund_window: timedelta | None = None
     debit_window: DebitWindow | None = None
     has_bill: bool = False
+    regions: frozenset[str] | None = None
+    needs_mandate: bool = False
 
     def takes(self, amount: Money) -> bool:
         return self.usable and self.minimum <= amount <= self.maximum
+
+    def serves(self, region: str) -> bool:
+        """Whether it takes the contributions of this region; a province stands for its cities."""
+        return self.regions is None or not self.regions.isdisjoint((region, region[:2] + "0000"))
 
     def method(self, method_id: str) -> Method | None:
         return next((method for method in self.methods if method.id == method_id), None)

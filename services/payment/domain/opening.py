@@ -40,8 +40,9 @@ def open_order(
 ) -> Opening:
     """Open the order, with its first attempt where the channel is direct.
 
-    After its expiry, or where the channel cannot take the amount, it fails without an attempt:
-    nothing was sent, so nothing was charged. `CHOSEN_BY_PAYER` waits for the payer's choice.
+    After its expiry, or where the channel cannot take the amount or the region, it fails without
+    an attempt: nothing was sent, so nothing was charged. `CHOSEN_BY_PAYER` waits for the payer's
+    choice.
     Raises Malformed for another currency or no money.
     """
     order = _order(request, origin=origin, channel_id=channel_id, now=now)
@@ -49,7 +50,7 @@ def open_order(
         return Opening(payment_order.fail(order, FailureReason.EXPIRED), None)
     if channel_id == payment_order.CHOSEN_BY_PAYER:
         return Opening(order, None)
-    if channel is None or not channel.takes(order.amount):
+    if channel is None or not channel.takes(order.amount) or not channel.serves(order.region):
         return Opening(payment_order.fail(order, FailureReason.CHANNEL_UNAVAILABLE), None)
     if channel.kind is not ChannelKind.DIRECT:
         return Opening(order, None)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.payment.domain.failure_reason import FailureReason
+from shared.kernel import events
 from shared.kernel.errors import Contradiction
 from shared.kernel.money import Money
 from shared.kernel.transitions import Move, Transitions
@@ -21,7 +22,7 @@ class OrderStatus(StrEnum):
 
 
 # Stands for the channel of an order whose payer has yet to choose one.
-CHOSEN_BY_PAYER = "chosen-by-payer"
+CHOSEN_BY_PAYER = events.CHOSEN_BY_PAYER
 
 S = OrderStatus
 ORDER_TRANSITIONS = Transitions(

@@ -58,6 +58,13 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
             "{channel} does not take this amount: pay another way.",
         ),
     ),
+    "region_not_taken": (
+        409,
+        Wording(
+            "{channel}不能付这个地区的费用，请换一种方式。",
+            "{channel} takes no contributions of this region: pay another way.",
+        ),
+    ),
     "outcome_unknown": (
         409,
         Wording(

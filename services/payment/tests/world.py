@@ -202,7 +202,7 @@ class World:
         await self.rows_changed(
             "TRUNCATE payment_order, payment_attempt, refund, outbox, outbox_queue,"
             " operator_item, channel_notification, refused_notification, return_token,"
-            " channel_switch"
+            " channel_switch, channel_list"
         )
 
 

@@ -11,6 +11,7 @@ from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.postgres.gauges import PaymentGauges
 from services.payment.adapters.postgres.refused_notifications import delete_old
 from services.payment.adapters.postgres.unit import statements_of, transactions_of
+from services.payment.application.announce_channels import ChannelAnnouncer
 from services.payment.application.expire_orders import expire_orders
 from services.payment.application.ports import Channels
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
@@ -43,6 +44,8 @@ ATTEMPTS_IDLE_SECONDS = 0.1
 UNEXPECTED_IDLE_SECONDS = 5.0
 EXPIRY_IDLE_SECONDS = 5.0
 LATE_IDLE_SECONDS = 5.0
+# How soon a turned switch is announced.
+ANNOUNCE_IDLE_SECONDS = 2.0
 GAUGES_SECONDS = 15.0
 
 
@@ -73,6 +76,7 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
     opened = asyncio.Event()
     attempts, late = open_runners(database, channels, settings, clock)
     loops = compose_loops(database, attempts, late, clock, opened=opened)
+    announcer = announcer_of(database, channels, settings, clock)
     reactions = consumer(settings, first_calls=attempts)
     kafka = settings.kafka_bootstrap_servers
     dispatch = Dispatch(database, reactions, bootstrap_servers=kafka, on_applied=opened.set)
@@ -86,6 +90,7 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
             dispatch,
             *loops,
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
+            DueLoop("announce_channels", announcer.step, idle_seconds=ANNOUNCE_IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
             DueLoop("payment_gauges", own_gauges.step, idle_seconds=GAUGES_SECONDS),
             relay,
@@ -94,6 +99,20 @@ async def run_worker(settings: WorkerSettings, *, channels: Channels, closing: C
         grace_seconds=settings.shutdown_grace_seconds,
         health=service_health(database, service=SERVICE, watched=[dispatch, relay]),
         operations=settings.metrics_address(),
+    )
+
+
+def announcer_of(
+    database: Database, channels: Channels, settings: PaymentSettings, clock: Clock
+) -> ChannelAnnouncer:
+    """Announces every channel; those that this process calls are configured."""
+    called = {id: channel.capabilities for id, channel in channels.items()}
+    return ChannelAnnouncer(
+        transactions=transactions_of(database),
+        channels={**known_channels(settings), **called},
+        configured=frozenset(called),
+        default_channel=settings.payment_default_channel,
+        clock=clock,
     )
 
 

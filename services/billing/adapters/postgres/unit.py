@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.billing.adapters.channel_rows import ChannelRows
+from services.billing.adapters.postgres.channels import ChannelRows
 from services.billing.adapters.postgres.contributions import ContributionRows
 from services.billing.adapters.postgres.money_decisions import MoneyDecisionRows, RefundRows
 from services.billing.adapters.postgres.payment_requests import PaymentRequestRows

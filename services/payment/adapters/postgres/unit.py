@@ -10,6 +10,7 @@ from services.payment.adapters.postgres.cashier_rows import (
     PostgresReturnTokens,
     PostgresSwitches,
 )
+from services.payment.adapters.postgres.channel_lists import PostgresChannelLists
 from services.payment.adapters.postgres.columns import (
     ATTEMPT,
     ATTEMPT_STATE,
@@ -31,7 +32,7 @@ from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS, Call, P
 from services.payment.domain.payment_order import ORDER_TRANSITIONS, PaymentOrder
 from services.payment.domain.refund import Refund
 from shared.kernel.errors import Contradiction
-from shared.kernel.events import Event
+from shared.kernel.events import Event, PersonEvent
 from shared.runtime.database.database import Database, units_of
 from shared.runtime.database.set_statements import (
     GuardedUpdate,
@@ -285,6 +286,7 @@ class PaymentUnit:
         self.notifications = PostgresNotifications(unit.connection)
         self.return_tokens = PostgresReturnTokens(unit.connection)
         self.switches = PostgresSwitches(unit.connection)
+        self.channel_lists = PostgresChannelLists(unit.connection)
 
     def emit(
         self,
@@ -295,7 +297,9 @@ class PaymentUnit:
         correlation_id: UUID,
         causation_id: UUID | None = None,
     ) -> UUID:
-        crash_points.reach("outcome.after_recording_before_emitting")
+        if isinstance(body, PersonEvent):
+            # Not for the list of channels, which records no outcome.
+            crash_points.reach("outcome.after_recording_before_emitting")
         return self._unit.emit(
             body,
             subject=subject,

@@ -1,5 +1,6 @@
 """Which first state a request leads to."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +48,19 @@ def test_a_cashier_waits_for_its_payer() -> None:
 
     assert opening.order.status is OrderStatus.REQUESTED
     assert opening.attempt is None
+
+
+@pytest.mark.parametrize(
+    ("regions", "is_open"),
+    [({"310000"}, True), ({"110000"}, False), (set(), False)],
+)
+def test_a_channel_that_does_not_take_the_region_has_the_order_fail_at_once(
+    regions: set[str], is_open: bool
+) -> None:
+    opening = opened(channel=replace(BANK, regions=frozenset(regions)), region="310000")
+
+    assert (opening.attempt is not None) is is_open
+    assert (opening.order.reason is FailureReason.CHANNEL_UNAVAILABLE) is not is_open
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(days=1)])

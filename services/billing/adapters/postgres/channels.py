@@ -3,11 +3,10 @@
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import text
 
 from services.billing.domain.channel_choice import KnownChannels
 from shared.kernel.events import ChannelOffer
-from shared.runtime.database.statements import Connection
+from shared.runtime.database.statements import Connection, text
 
 # One list today; if payment ever announced another, the newest would count.
 KNOWN = text(
