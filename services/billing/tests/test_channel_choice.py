@@ -7,7 +7,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from services.billing.domain.channel_choice import (
     BELIEVED_FOR,
@@ -24,6 +23,7 @@ from shared.kernel.events import CHANNEL_IDS, CHOSEN_BY_PAYER, ChannelsChanged, 
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
 from shared.runtime.database.database import open_database
+from shared.runtime.database.statements import text
 from testing.builders import channel_offer, channels_changed, message
 
 BANK = "bank-direct-debit"

@@ -17,10 +17,10 @@ from services.payment.application.announce_channels import (
 )
 from services.payment.application.ports import Unit
 from services.payment.domain.debit_window import debit_window
-from services.payment.main import CHANNELS
 from services.payment.tests.building import BANK, CASHIER, OTHER_CASHIER
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import World, some_clock
+from services.payment.wiring.channels import CHANNELS
 from shared.kernel.events import CHANNEL_IDS, ChannelOffer, ChannelsChanged, Message
 from shared.runtime.database.database import open_database
 

@@ -21,7 +21,10 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic per aggregate family; the record key is the insured person's id."""
+    """One topic per aggregate family; the record key is the insured person's id.
+
+    An event about nobody has the id of its row.
+    """
 
     name: str
     partition_count: int = PARTITION_COUNT
