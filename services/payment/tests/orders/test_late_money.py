@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from services.payment.adapters.postgres.unit import CLAIM_ENDED
+from services.payment.adapters.postgres.attempts import CLAIM_ENDED
 from services.payment.domain.channel_answer import (
     Answer,
     AwaitingPayer,
