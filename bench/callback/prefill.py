@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.payment.adapters.postgres.cashier_rows import INSERT as INSERT_CASHIER_ATTEMPTS
+from services.payment.adapters.postgres.cashier_attempts import INSERT as INSERT_CASHIER_ATTEMPTS
 from services.payment.adapters.postgres.columns import (
     ATTEMPT,
     NEW_ORDER,
     attempt_row,
     order_row,
 )
-from services.payment.adapters.postgres.unit import INSERT_ORDERS
+from services.payment.adapters.postgres.orders import INSERT_ORDERS
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, PaymentOrder
 from shared.kernel.ids import new_id

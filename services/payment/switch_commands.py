@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from services.payment.adapters.postgres.cashier_rows import PostgresSwitches
+from services.payment.adapters.postgres.switches import PostgresSwitches
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.switch import ALL_CHANNELS, Switch
 from services.payment.settings import PaymentSettings

@@ -159,10 +159,10 @@ def time_out_means_failed(reached: Callable[[], None]) -> None:
 
 def send_without_query(reached: Callable[[], None]) -> None:
     """Whatever was sent before is sent again instead of asked about."""
-    from services.payment.adapters.postgres import unit as repositories
+    from services.payment.adapters.postgres import attempts
     from services.payment.domain.payment_attempt import Call
 
-    original = repositories._call
+    original = attempts._call
 
     def call(*, sends: bool, never_sent: bool) -> Any:
         told = original(sends=sends, never_sent=never_sent)
@@ -171,23 +171,23 @@ def send_without_query(reached: Callable[[], None]) -> None:
             return Call.START
         return told
 
-    repositories._call = call
+    attempts._call = call
 
 
 def no_lease(reached: Callable[[], None]) -> None:
-    from services.payment.adapters.postgres import unit as repositories
+    from services.payment.adapters.postgres import attempts
 
-    statement = str(repositories.CLAIM_ATTEMPTS)
+    statement = str(attempts.CLAIM_ATTEMPTS)
     held = "AND (lease_until IS NULL OR lease_until < clock_timestamp())"
     assert held in statement
-    repositories.CLAIM_ATTEMPTS = text(statement.replace(held, ""))
-    original = repositories.PostgresAttempts.claim
+    attempts.CLAIM_ATTEMPTS = text(statement.replace(held, ""))
+    original = attempts.PostgresAttempts.claim
 
     async def claim(self: Any, **more: Any) -> Any:
         reached()
         return await original(self, **more)
 
-    repositories.PostgresAttempts.claim = claim  # type: ignore[method-assign]
+    attempts.PostgresAttempts.claim = claim  # type: ignore[method-assign]
 
 
 def call_without_commit(reached: Callable[[], None]) -> None:
@@ -215,12 +215,12 @@ def a_close_is_believed(reached: Callable[[], None]) -> None:
 
 
 def no_unique_open_order(reached: Callable[[], None]) -> None:
-    from services.payment.adapters.postgres import unit as repositories
+    from services.payment.adapters.postgres import orders
 
     async def refuse_nothing(self: Any, openings: Sequence[Any], opened: set[Any]) -> None:
         reached()
 
-    repositories.PostgresOrders._refuse_second_open = refuse_nothing  # type: ignore[method-assign]
+    orders.PostgresOrders._refuse_second_open = refuse_nothing  # type: ignore[method-assign]
 
 
 def contradictions_are_ignored(reached: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.payment.adapters.metrics import EVIDENCE_DROPPED, NOTIFICATIONS_REFUSED
+from services.payment.adapters.postgres.return_tokens import DELETE_TOKENS
 from services.payment.domain.channel_notification import RefusalReason
 from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
@@ -49,13 +50,6 @@ DELETE_BEYOND = text(
         SELECT id FROM refused_notification
         WHERE id <= (SELECT max(id) FROM refused_notification) - :kept
         ORDER BY id LIMIT {DELETED_MAX}))
-    """
-)
-DELETE_TOKENS = text(
-    f"""
-    DELETE FROM return_token WHERE token_hash = ANY(ARRAY(
-        SELECT token_hash FROM return_token
-        WHERE expires_at < now() - interval '1 day' LIMIT {DELETED_MAX}))
     """
 )
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from services.payment.adapters.metrics import CHANNEL_STOPPED
-from services.payment.adapters.postgres.cashier_rows import PostgresSwitches
+from services.payment.adapters.postgres.switches import PostgresSwitches
 from services.payment.domain.switch import NONE_STOPPED, Stopped
 from shared.runtime.database.database import Database
 from shared.runtime.ground.waiting import wait_for_any

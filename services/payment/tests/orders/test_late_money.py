@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from services.payment.adapters.postgres.unit import CLAIM_ENDED
+from services.payment.adapters.postgres.attempts import CLAIM_ENDED
 from services.payment.domain.channel_answer import (
     Answer,
     AwaitingPayer,

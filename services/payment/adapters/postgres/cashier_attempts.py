@@ -1,6 +1,5 @@
-"""The rows of cashiers on PostgreSQL: attempts as payers move them, notifications, switches."""
+"""Payment attempts as their payers move them, at a cashier."""
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,10 +9,9 @@ from services.payment.adapters.postgres.columns import (
     attempt_row,
     to_attempt,
 )
-from services.payment.application.ports import DueAttempt, HeardNotification
+from services.payment.application.ports import DueAttempt
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
-from services.payment.domain.switch import Stopped, Switch
-from shared.runtime.database.set_statements import Columns, binds, insert, names
+from shared.runtime.database.set_statements import binds, insert, names
 from shared.runtime.database.statements import Connection, text
 
 OPEN = "status IN ('STARTED', 'AWAITING_PAYER', 'UNKNOWN')"
@@ -66,44 +64,6 @@ ASK_NOW = text(
 )
 SHOW_ANEW = text("UPDATE payment_order SET version = version + 1 WHERE id = :order_id")
 
-NOTIFICATION: Columns = {
-    "channel": "text",
-    "notification_id": "text",
-    "attempt_id": "uuid",
-    "answer": "text",
-    "occurred_at": "timestamptz",
-    "received_at": "timestamptz",
-    "body_sha256": "bytea",
-}
-CLAIM = insert(
-    "channel_notification",
-    NOTIFICATION,
-    "ON CONFLICT DO NOTHING RETURNING channel, notification_id",
-)
-STOPPED = text(
-    """
-    SELECT channel FROM (
-        SELECT DISTINCT ON (channel) channel, is_stopped FROM channel_switch
-        ORDER BY channel, id DESC
-    ) AS newest WHERE is_stopped
-    """
-)
-NEWEST_SWITCHES = text(
-    "SELECT DISTINCT ON (channel) channel, is_stopped, switched_by, why, switched_at"
-    " FROM channel_switch ORDER BY channel, id DESC"
-)
-SWITCH = text(
-    "INSERT INTO channel_switch (channel, is_stopped, switched_by, why, switched_at)"
-    " VALUES (:channel, :is_stopped, :switched_by, :why, :switched_at)"
-)
-ISSUE_TOKEN = text(
-    "INSERT INTO return_token (token_hash, order_id, expires_at)"
-    " VALUES (:token_hash, :order_id, :expires_at)"
-)
-FIND_TOKEN = text(
-    "SELECT order_id FROM return_token WHERE token_hash = :token_hash AND expires_at > :now"
-)
-
 
 class PostgresCashierAttempts:
     def __init__(self, connection: Connection) -> None:
@@ -153,77 +113,3 @@ class PostgresCashierAttempts:
             return False
         await self._connection.execute(SHOW_ANEW, {"order_id": order_id})
         return True
-
-
-class PostgresNotifications:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def claim(self, heard: Sequence[HeardNotification]) -> set[tuple[str, str]]:
-        # In one order everywhere: two processes that claim the same ones must not lock crosswise.
-        rows = sorted((_notification_row(one) for one in heard), key=_key)
-        claimed = await self._connection.execute(CLAIM, binds(NOTIFICATION, rows))
-        return {(row.channel, row.notification_id) for row in claimed}
-
-
-class PostgresSwitches:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def stopped(self) -> Stopped:
-        found = await self._connection.execute(STOPPED)
-        return Stopped(frozenset(row.channel for row in found))
-
-    async def newest(self) -> dict[str, Switch]:
-        """How each channel that was ever switched stands, with who did it, when and why."""
-        found = await self._connection.execute(NEWEST_SWITCHES)
-        return {row["channel"]: Switch(**row) for row in found.mappings()}
-
-    async def turn(self, switch: Switch) -> None:
-        await self._connection.execute(
-            SWITCH,
-            {
-                "channel": switch.channel,
-                "is_stopped": switch.is_stopped,
-                "switched_by": switch.switched_by,
-                "why": switch.why,
-                "switched_at": switch.switched_at,
-            },
-        )
-
-
-class PostgresReturnTokens:
-    """Random tokens, kept as hashes: who reads the table cannot use them."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def issue(self, token: str, *, order_id: UUID, expires_at: datetime) -> None:
-        row = {"token_hash": _hash(token), "order_id": order_id, "expires_at": expires_at}
-        await self._connection.execute(ISSUE_TOKEN, row)
-
-    async def order_of(self, token: str, *, now: datetime) -> UUID | None:
-        found = await self._connection.execute(FIND_TOKEN, {"token_hash": _hash(token), "now": now})
-        row = found.one_or_none()
-        return row.order_id if row else None
-
-
-def _notification_row(heard: HeardNotification) -> dict[str, object]:
-    told = heard.notification
-    return {
-        "channel": heard.channel,
-        "notification_id": told.notification_id,
-        "attempt_id": heard.attempt_id,
-        "answer": type(told.answer).__name__.lower() if told.answer else "nothing",
-        "occurred_at": told.occurred_at,
-        "received_at": heard.received_at,
-        "body_sha256": heard.body_sha256,
-    }
-
-
-def _key(row: dict[str, object]) -> tuple[str, str]:
-    return str(row["channel"]), str(row["notification_id"])
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
