@@ -9,7 +9,6 @@ import httpx2
 from fastapi import FastAPI
 
 from services.payment.adapters.alipay.channel import ALIPAY
-from services.payment.adapters.attempt_loop import AttemptLoop
 from services.payment.adapters.bank.direct_debit import (
     BANK_DIRECT_DEBIT,
     BankDirectDebitChannel,
@@ -42,7 +41,7 @@ from services.payment.application.expire_orders import expire_orders
 from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, Channels, FirstCalls
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
-from services.payment.application.run_attempts import LATE_CALLS, AttemptRunner, Limits
+from services.payment.application.run_attempts import LATE_CALLS, AttemptRunner
 from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS
@@ -57,6 +56,7 @@ from services.payment.settings import (
 )
 from services.payment.switch_commands import SwitchCommands
 from shared.kernel.clock import Clock, SystemClock
+from shared.kernel.leased_calls import Limits
 from shared.runtime.database.database import Database, is_transient, open_database
 from shared.runtime.ground.metrics import count_transitions
 from shared.runtime.http.client_address import ClientAddresses
@@ -67,6 +67,7 @@ from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.consumer import Consumer
 from shared.runtime.messaging.dispatch import Dispatch
 from shared.runtime.messaging.relay import Relay
+from shared.runtime.process.call_loop import CallLoop
 from shared.runtime.process.commands import ServiceCommands
 from shared.runtime.process.due_loop import DueLoop
 from shared.runtime.process.health import service_health
@@ -233,8 +234,8 @@ def compose_loops(
     expire = partial(expire_orders, transactions, clock=clock)
     clean = partial(delete_old, database)
     return [
-        AttemptLoop("attempts", attempts, idle_seconds=ATTEMPTS_IDLE_SECONDS, wake=opened),
-        AttemptLoop("late_money", late, idle_seconds=LATE_IDLE_SECONDS),
+        CallLoop("attempts", attempts, idle_seconds=ATTEMPTS_IDLE_SECONDS, wake=opened),
+        CallLoop("late_money", late, idle_seconds=LATE_IDLE_SECONDS),
         DueLoop("unexpected_money", repeat, idle_seconds=UNEXPECTED_IDLE_SECONDS),
         DueLoop("expire_orders", expire, idle_seconds=EXPIRY_IDLE_SECONDS),
         DueLoop("clean_notifications", clean, idle_seconds=housekeeping.IDLE_SECONDS),

@@ -140,20 +140,20 @@ def publish_before_commit(reached: Callable[[], None]) -> None:
 
 
 def time_out_means_failed(reached: Callable[[], None]) -> None:
-    from services.payment.application import run_attempts
+    from services.payment.application import record_calls
     from services.payment.domain.channel_answer import Declined, Unknown
     from services.payment.domain.failure_reason import FailureReason
 
-    original = run_attempts.AttemptRunner._answer
+    original = record_calls._answer
 
-    async def answer(self: Any, due: Any, **more: Any) -> Any:
-        told = await original(self, due, **more)
-        if isinstance(told, Unknown):
+    def answer(ended: Any) -> Any:
+        given = original(ended)
+        if isinstance(given, Unknown):
             reached()
             return Declined(FailureReason.REJECTED)
-        return told
+        return given
 
-    run_attempts.AttemptRunner._answer = answer  # type: ignore[method-assign]
+    _replace(record_calls, "_answer", answer)
 
 
 def send_without_query(reached: Callable[[], None]) -> None:
