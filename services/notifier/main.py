@@ -18,7 +18,7 @@ from services.notifier.domain.deliveries import Delivery, Schedule
 from services.notifier.domain.notifications import SMS_STATES, Channel
 from services.notifier.settings import ApiSettings, NotifierSettings, WorkerSettings
 from shared.kernel.clock import Clock, SystemClock
-from shared.runtime.database.database import Database, open_database
+from shared.runtime.database.database import Database, is_transient, open_database
 from shared.runtime.ground.metrics import count_transitions
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
@@ -28,6 +28,7 @@ from shared.runtime.keys.service_token import ServiceSigner
 from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.consumer import Consumer
 from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.process.call_loop import CallLoop
 from shared.runtime.process.commands import ServiceCommands
 from shared.runtime.process.due_loop import DueLoop
 from shared.runtime.process.health import service_health
@@ -103,6 +104,7 @@ async def run_worker(
         clock=clock,
         schedule=Schedule(),
         ended=partial(_count_end, clock),
+        is_transient=is_transient,
         calls_at_once=settings.notifier_concurrent_calls,
     )
     reactions = consumer(settings)
@@ -113,7 +115,7 @@ async def run_worker(
     return await run_process(
         [
             dispatch,
-            DueLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
+            CallLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
         ],
