@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from services.payment.application.run_attempts import Limits
 from services.payment.domain.debit_window import DebitWindow, debit_window
+from shared.kernel.leased_calls import Limits
 from shared.runtime.process.settings import (
     HttpUrl,
     ProxiedSettings,

@@ -1,16 +1,14 @@
-"""Deliver due SMS: first try, retry and recovery after a crash are this same step.
+"""Deliver due SMS as leased calls: first try, retry and recovery after a crash are this one loop.
 
-A row is committed as SUBMITTED before the first call. From then on the provider is asked by our
-reference, and it is sent again only on "not there". No connection is held during a call.
+Each row is looked at (asked for by our reference, or its phone found), committed as SUBMITTED, and
+sent. From then on the provider is asked, and it is sent again only on "not there".
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
-from msgspec.structs import replace
 
 from services.notifier.application.ports import (
     Contacts,
@@ -36,27 +34,32 @@ from services.notifier.domain.deliveries import (
 from services.notifier.domain.notifications import Status
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
+from shared.kernel.leased_calls import Ended, LeasedCalls, Limits, Silence
 
-# Two waves of calls, each with its deadline of a few seconds, end well inside the lease.
-WAVES = 2
+# A look may ask the gateway and then identity; each has a deadline of its own within this.
+CALL_SECONDS = 10.0
 LEASE_SECONDS = 30.0
 UNKNOWN_ITEM = "sms_unknown"
 # Nobody has told us another language yet.
 SMS_LANGUAGE = Language.ZH
 
-T = TypeVar("T")
-R = TypeVar("R")
 
-
-class Reached(msgspec.Struct, frozen=True):
-    """A delivery and the phone it goes to."""
+class Step(msgspec.Struct, frozen=True):
+    """A delivery under a lease: to be looked at, or sent to `phone`, for which it is submitted."""
 
     delivery: Delivery
-    phone: str
+    phone: str | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What becomes of a delivery; `phone` is where it is to be sent next."""
+
+    decision: Decision
+    phone: str | None = None
 
 
 class DeliverMessages:
-    """One step of the SMS loop; `ended` is told of every delivery that reached its end.
+    """The SMS loop; `ended` is called with every delivery that reached its end.
 
     `statements` opens units for one statement each: most of what this loop writes is one.
     """
@@ -72,6 +75,7 @@ class DeliverMessages:
         clock: Clock,
         schedule: Schedule,
         ended: Callable[[Delivery], None],
+        is_transient: Callable[[BaseException], bool],
         calls_at_once: int = 8,
     ) -> None:
         self._transactions = transactions
@@ -82,36 +86,46 @@ class DeliverMessages:
         self._clock = clock
         self._schedule = schedule
         self._ended = ended
-        self._calls_at_once = calls_at_once
+        self.calls = LeasedCalls(
+            claim=self._claim,
+            call=self._call,
+            record=self._record,
+            subject=lambda step: f"notification {step.delivery.id}",
+            is_transient=is_transient,
+            clock=clock,
+            limits=Limits(
+                concurrent_calls=calls_at_once,
+                call_timeout_seconds=CALL_SECONDS,
+                lease_seconds=LEASE_SECONDS,
+            ),
+        )
 
-    async def __call__(self) -> int:
-        """Take what is due and move it on; returns how many rows it took."""
-        claimed = await self._claim()
-        decisions = await self._look(claimed)
-        reached, put_offs = await self._reach([one.delivery for one in decisions if one.send])
-        rest = [one for one in decisions if not one.send]
-        to_send = await self._submit(claimed, [*rest, *put_offs], reached)
-        await self._send(to_send)
-        return len(claimed)
+    async def step(self) -> int:
+        """Take what is due, wait for some answers, record them; 0 where nothing is under way."""
+        return await self.calls.step()
 
-    async def _claim(self) -> list[Delivery]:
+    async def drain(self) -> None:
+        """Before the process ends: wait for the calls under way and record their answers."""
+        await self.calls.drain()
+
+    async def _claim(self, *, limit: int, lease: UUID, lease_time: timedelta) -> list[Step]:
+        """The version of the row, which moves with each claim, is what names the lease."""
+        seconds = lease_time.total_seconds()
         async with self._statements() as unit:
-            return await unit.notifications.claim_due(
-                limit=WAVES * self._calls_at_once, lease_seconds=LEASE_SECONDS
-            )
+            claimed = await unit.notifications.claim_due(limit=limit, lease_seconds=seconds)
+        return [Step(delivery) for delivery in claimed]
 
-    async def _look(self, claimed: Sequence[Delivery]) -> list[Decision]:
-        """Decide what each row needs; whatever was submitted before is asked for first."""
-        submitted = [one for one in claimed if one.status is Status.SUBMITTED]
-        answers = await self._all_at_once(submitted, lambda one: self._provider.ask(one.id))
-        now = self._clock.now()
-        asked = [
-            after_ask(one, answer, now, self._schedule)
-            for one, answer in zip(submitted, answers, strict=True)
-        ]
-        return asked + [self._first_look(one) for one in claimed if one.status is Status.QUEUED]
+    async def _call(self, step: Step) -> Finding:
+        if step.phone is not None:
+            return await self._send(step.delivery, step.phone)
+        decision = await self._look(step.delivery)
+        return await self._reach(decision) if decision.send else Finding(decision)
 
-    def _first_look(self, delivery: Delivery) -> Decision:
+    async def _look(self, delivery: Delivery) -> Decision:
+        """What the row needs; whatever was submitted before is asked for first."""
+        if delivery.status is Status.SUBMITTED:
+            answer = await self._provider.ask(delivery.id)
+            return after_ask(delivery, answer, self._clock.now(), self._schedule)
         now = self._clock.now()
         withdrawn = withdrawal(delivery, now)
         if withdrawn is not None:
@@ -120,58 +134,52 @@ class DeliverMessages:
             return put_off(delivery, self._schedule)
         return Decision(delivery=delivery, due_seconds=None, send=True)
 
-    async def _reach(self, deliveries: Sequence[Delivery]) -> tuple[list[Reached], list[Decision]]:
-        """Find the phones; whoever cannot be reached now is put off."""
-        phones = await self._all_at_once(deliveries, self._phone_of)
-        reached, decisions = [], []
-        for delivery, phone in zip(deliveries, phones, strict=True):
-            if isinstance(phone, Unavailable):
-                decisions.append(put_off(delivery, self._schedule))
-            elif phone is None:
-                decisions.append(self._nobody_there(delivery))
-            else:
-                reached.append(Reached(delivery, phone))
-        return reached, decisions
-
-    async def _phone_of(self, delivery: Delivery) -> str | Unavailable | None:
+    async def _reach(self, decision: Decision) -> Finding:
+        """Find the phone; whoever cannot be reached now is put off."""
+        delivery = decision.delivery
         try:
-            return await self._contacts.phone_of(delivery.person_id)
-        except Unavailable as error:
-            return error
-
-    def _nobody_there(self, delivery: Delivery) -> Decision:
+            phone = await self._contacts.phone_of(delivery.person_id)
+        except Unavailable:
+            return Finding(put_off(delivery, self._schedule))
+        if phone is not None:
+            return Finding(decision, phone)
         queued = delivery.status is Status.QUEUED
         status = Status.SUPPRESSED if queued else Status.UNDELIVERABLE
-        return end(delivery, status, self._clock.now())
+        return Finding(end(delivery, status, self._clock.now()))
 
-    async def _submit(
-        self, claimed: Sequence[Delivery], decisions: Sequence[Decision], reached: Sequence[Reached]
-    ) -> list[Reached]:
-        """Commit the decisions and every send that is about to happen; returns those to send."""
-        now = self._clock.now()
-        submits = {
-            one.delivery.id: submit(one.delivery, now, lease_seconds=LEASE_SECONDS)
-            for one in reached
-        }
-        written = await self._save([*decisions, *submits.values()], claimed)
+    async def _send(self, delivery: Delivery, phone: str) -> Finding:
+        sms = self._texts.sms(delivery, SMS_LANGUAGE)
+        answer = await self._provider.send(delivery.id, phone, sms)
+        return Finding(after_send(delivery, answer, self._clock.now(), self._schedule))
+
+    async def _record(self, ended: Sequence[Ended[Step, Finding]]) -> list[Step]:
+        """Commit what becomes of them; returns those submitted here, which are sent next."""
+        findings = [self._finding(each) for each in ended]
+        claimed = [each.due.delivery for each in ended]
+        written = await self._save([each.decision for each in findings], claimed)
         return [
-            replace(one, delivery=submits[one.delivery.id].delivery)
-            for one in reached
-            if one.delivery.id in written
+            Step(each.decision.delivery, each.phone)
+            for each in findings
+            if each.phone is not None and each.decision.delivery.id in written
         ]
 
-    async def _send(self, reached: Sequence[Reached]) -> None:
-        answers = await self._all_at_once(reached, self._send_one)
-        now = self._clock.now()
-        decisions = [
-            after_send(one.delivery, answer, now, self._schedule)
-            for one, answer in zip(reached, answers, strict=True)
-        ]
-        await self._save(decisions, [one.delivery for one in reached])
+    def _finding(self, ended: Ended[Step, Finding]) -> Finding:
+        found = ended.answer
+        if isinstance(found, Silence):
+            return Finding(self._after_silence(ended.due))
+        if found.phone is None:
+            return found
+        # Here, not when the phone was found: the pause before another send counts from now.
+        delivery, now = found.decision.delivery, self._clock.now()
+        return Finding(submit(delivery, now, lease_seconds=LEASE_SECONDS), found.phone)
 
-    async def _send_one(self, reached: Reached) -> Answer:
-        sms = self._texts.sms(reached.delivery, SMS_LANGUAGE)
-        return await self._provider.send(reached.delivery.id, reached.phone, sms)
+    def _after_silence(self, step: Step) -> Decision:
+        delivery, now = step.delivery, self._clock.now()
+        if step.phone is not None:
+            return after_send(delivery, Answer.NO_ANSWER, now, self._schedule)
+        if delivery.status is Status.SUBMITTED:
+            return after_ask(delivery, Answer.NO_ANSWER, now, self._schedule)
+        return put_off(delivery, self._schedule)
 
     async def _save(self, decisions: Sequence[Decision], claimed: Sequence[Delivery]) -> set[UUID]:
         if not decisions:
@@ -189,13 +197,3 @@ class DeliverMessages:
             if decision.due_seconds is None and decision.delivery.id in written:
                 self._ended(decision.delivery)
         return written
-
-    async def _all_at_once(self, items: Sequence[T], call: Callable[[T], Awaitable[R]]) -> list[R]:
-        """Call for every item, a bounded number at a time; answers in the order of the items."""
-        turn = asyncio.Semaphore(self._calls_at_once)
-
-        async def one(item: T) -> R:
-            async with turn:
-                return await call(item)
-
-        return await asyncio.gather(*(one(item) for item in items))

@@ -10,7 +10,13 @@ from services.notifier.adapters.postgres.unit import statements_of, transactions
 from services.notifier.adapters.sms.provider import HttpSmsProvider
 from services.notifier.domain.deliveries import end
 from services.notifier.domain.notifications import Status
-from services.notifier.tests.world import DyingProvider, ProcessDied, World, phone_number
+from services.notifier.tests.world import (
+    DyingProvider,
+    ProcessDied,
+    SlowProvider,
+    World,
+    phone_number,
+)
 from shared.kernel.clock import SHANGHAI
 from shared.kernel.errors import LostGuard
 from shared.kernel.events import PaymentSettled
@@ -100,7 +106,7 @@ async def test_after_a_crash_behind_submitted_the_gateway_is_asked_first(
     await _settled(world)
     dying = world.deliverer(DyingProvider(world.provider, before_sending=before_sending))
     with pytest.raises(ProcessDied):
-        await dying()
+        await world.deliver(dying)
     assert await world.sms_states() == {"SUBMITTED": 1}
 
     await world.let_leases_run_out()
@@ -152,9 +158,10 @@ async def test_a_gateway_that_forgets_every_message_ends_with_an_item(world: Wor
 async def test_while_identity_is_down_the_sms_waits(world: World) -> None:
     await _settled(world)
     world.phones.is_down = True
-    step = world.deliverer()
+    deliverer = world.deliverer()
 
-    await step()
+    await deliverer.step()
+    await deliverer.drain()
     waiting = await world.sms_states()
     world.phones.is_down = False
     await world.deliver()
@@ -177,11 +184,51 @@ async def test_two_workers_at_once_send_one_sms(world: World) -> None:
         await _settled(world)
 
     for _ in range(3):
-        await asyncio.gather(world.deliverer()(), world.deliverer()())
+        await asyncio.gather(world.deliver(), world.deliver())
     await world.deliver()
 
     assert await world.sms_states() == {"DELIVERED": 10}
     assert len(await world.messages_at_gateway()) == 10
+
+
+async def test_a_slow_call_holds_up_no_other(world: World) -> None:
+    for _ in range(20):
+        await _settled(world)
+    slow = SlowProvider()
+    deliverer = world.deliverer(slow)
+
+    while len(world.ended) < 19:
+        await deliverer.step()
+    while_it_waits = await world.sms_states()
+    slow.gate.set()
+    await world.deliver(deliverer)
+
+    assert while_it_waits == {"DELIVERED": 19, "SUBMITTED": 1}
+    assert slow.waiting not in {delivery.id for delivery in world.ended[:19]}
+    assert await world.sms_states() == {"DELIVERED": 20}
+
+
+async def test_an_sms_that_cannot_be_stored_holds_up_no_other(world: World) -> None:
+    for _ in range(3):
+        await _settled(world)
+    await world.let_one_count_no_further()
+
+    await world.deliver()
+
+    assert await world.sms_states() == {"DELIVERED": 2, "QUEUED": 1}
+
+
+async def test_before_the_end_calls_under_way_are_recorded(world: World) -> None:
+    await _settled(world)
+    slow = SlowProvider()
+    deliverer = world.deliverer(slow)
+    while slow.waiting is None:
+        await deliverer.step()
+
+    slow.gate.set()
+    await deliverer.drain()
+
+    assert await world.sms_states() == {"DELIVERED": 1}
 
 
 async def test_a_gateway_that_is_gone_is_no_answer() -> None:

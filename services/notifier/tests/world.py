@@ -1,5 +1,6 @@
 """The notifier on a real database, with a clock that is moved and a real SMS gateway."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from services.notifier.domain.deliveries import Answer, Delivery, Schedule
 from shared.kernel.clock import FixedClock
 from shared.kernel.errors import Unavailable
 from shared.kernel.events import Event, Message
-from shared.runtime.database.database import Database
+from shared.runtime.database.database import Database, is_transient
 from shared.runtime.database.statements import text
 from testing.builders import message
 
@@ -70,6 +71,23 @@ class DyingProvider:
         return await self._real.ask(reference)
 
 
+class SlowProvider:
+    """The first SMS waits at the gate; all others are delivered at once."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.waiting: UUID | None = None
+
+    async def send(self, reference: UUID, phone: str, sms: SmsText) -> Answer:
+        if self.waiting is None:
+            self.waiting = reference
+            await self.gate.wait()
+        return Answer.DELIVERED
+
+    async def ask(self, reference: UUID) -> Answer:
+        return Answer.NO_ANSWER
+
+
 def phone_number(person_id: UUID) -> str:
     return f"+86199{person_id.int % 10**8:08d}"
 
@@ -93,6 +111,7 @@ class World:
             clock=self.clock,
             schedule=AT_ONCE,
             ended=self.ended.append,
+            is_transient=is_transient,
         )
 
     async def tell(self, *messages: Message[Any]) -> None:
@@ -104,11 +123,13 @@ class World:
     def news(self, body: Event, **fields: Any) -> Message[Any]:
         return message(body, **({"time": self.clock.now()} | fields))
 
-    async def deliver(self, *, rounds_max: int = 50) -> None:
+    async def deliver(
+        self, deliverer: DeliverMessages | None = None, *, rounds_max: int = 1000
+    ) -> None:
         """Run the loop's step until nothing is due; bounded."""
-        step = self.deliverer()
+        deliverer = deliverer or self.deliverer()
         for _ in range(rounds_max):
-            if not await step():
+            if not await deliverer.step():
                 return
         raise AssertionError("something stays due for ever")
 
@@ -117,6 +138,15 @@ class World:
             await unit.connection.execute(
                 text("UPDATE notification SET due_at = now() WHERE due_at IS NOT NULL")
             )
+
+    async def let_one_count_no_further(self) -> None:
+        """Another send of one queued SMS does not fit its row."""
+        statement = """
+            UPDATE notification SET send_count = 2147483647, sent_at = status_at
+            WHERE id = (SELECT id FROM notification WHERE status = 'QUEUED' ORDER BY id LIMIT 1)
+            """
+        async with self.database.transaction() as unit:
+            await unit.connection.execute(text(statement))
 
     async def rows(self, query: str, **values: Any) -> Sequence[Mapping[str, Any]]:
         async with self.database.transaction() as unit:

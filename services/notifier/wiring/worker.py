@@ -16,11 +16,13 @@ from services.notifier.settings import NotifierSettings, WorkerSettings
 from services.notifier.wiring.database import SERVICE, open_pool
 from services.notifier.wiring.reactions import consumer
 from shared.kernel.clock import Clock, SystemClock
+from shared.runtime.database.database import is_transient
 from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.keys.sealing import Sealer
 from shared.runtime.keys.service_token import ServiceSigner
 from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.dispatch import Dispatch
+from shared.runtime.process.call_loop import CallLoop
 from shared.runtime.process.due_loop import DueLoop
 from shared.runtime.process.health import service_health
 from shared.runtime.process.process import run_process
@@ -67,6 +69,7 @@ async def run_worker(
         clock=clock,
         schedule=Schedule(),
         ended=partial(_count_end, clock),
+        is_transient=is_transient,
         calls_at_once=settings.notifier_concurrent_calls,
     )
     reactions = consumer(settings)
@@ -77,7 +80,7 @@ async def run_worker(
     return await run_process(
         [
             dispatch,
-            DueLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
+            CallLoop("sms", deliver, idle_seconds=SMS_IDLE_SECONDS),
             DueLoop("housekeeping", cleaning.step, idle_seconds=housekeeping.IDLE_SECONDS),
             DueLoop("gauges", gauges.step, idle_seconds=GAUGES_SECONDS),
         ],

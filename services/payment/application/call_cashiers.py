@@ -1,11 +1,8 @@
 """Calls to cashiers that a person waits for: lease first, then the call, then the record."""
 
-import asyncio
-import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
+from functools import partial
 from uuid import UUID, uuid4
 
 from services.payment.application.ask_channels import ask
@@ -17,21 +14,11 @@ from services.payment.application.ports import (
     Transactions,
     Unit,
 )
-from services.payment.application.record_outcomes import Answered, record_outcomes
-from services.payment.application.run_attempts import Limits
-from services.payment.domain.channel_answer import (
-    AwaitingPayer,
-    ChannelAnswer,
-    Unknown,
-    UnknownCause,
-)
+from services.payment.application.record_calls import Given, record_calls
 from services.payment.domain.next_action import Started
 from services.payment.domain.payment_attempt import Call
 from shared.kernel.clock import Clock
-
-log = logging.getLogger(__name__)
-
-Told = TypeVar("Told", bound=ChannelAnswer | Started)
+from shared.kernel.leased_calls import Limits, Silence, call_in_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +37,7 @@ class CashierCalls:
             sends=call is Call.START,
             now=self.clock.now(),
             lease=uuid4(),
-            lease_time=timedelta(seconds=self.limits.lease_seconds),
+            lease_time=self.limits.lease_time,
         )
 
     async def start(self, due: DueAttempt, payer: PayerDetails) -> Started | None:
@@ -58,41 +45,25 @@ class CashierCalls:
         channel = self.channels.get(due.attempt.channel)
         if not isinstance(channel, CashierChannel):
             return None
-        asked_at = self.clock.now()
-        answer = await self._in_time(channel.start(due, payer), due)
-        recorded = AwaitingPayer() if isinstance(answer, Started) else answer
-        await self._record(due, recorded, call=Call.START, asked_at=asked_at)
-        return answer if isinstance(answer, Started) else None
+        given = await self._call(due, partial(channel.start, payer=payer))
+        return given if isinstance(given, Started) else None
 
     async def close(self, due: DueAttempt) -> None:
         """Ask, close where nothing was paid, and record what the channel said."""
         channel = self.channels.get(due.attempt.channel)
         if channel is None:
             return
-        asked_at = self.clock.now()
-        answer = await self._in_time(ask(channel, due, now=asked_at), due)
-        await self._record(due, answer, call=Call.QUERY, asked_at=asked_at)
+        await self._call(due, partial(ask, channel, now=self.clock.now()))
 
-    async def _in_time(self, calling: Awaitable[Told], due: DueAttempt) -> Told | Unknown:
-        try:
-            async with asyncio.timeout(self.limits.call_timeout_seconds):
-                return await calling
-        except TimeoutError:
-            return Unknown(UnknownCause.TIMEOUT)
-        except Exception:
-            log.exception("channel %s raised instead of answering", due.attempt.channel)
-            return Unknown(UnknownCause.NONSENSE)
-
-    async def _record(
-        self, due: DueAttempt, answer: ChannelAnswer, *, call: Call, asked_at: datetime
-    ) -> None:
-        answered = Answered(
-            order_id=due.attempt.order_id,
-            attempt_id=due.attempt.id,
-            lease=due.lease,
-            call=call,
-            answer=answer,
-            asked_at=asked_at,
+    async def _call(
+        self, due: DueAttempt, call: Callable[[DueAttempt], Awaitable[Given]]
+    ) -> Given | Silence:
+        ended = await call_in_time(
+            due,
+            call,
+            seconds=self.limits.call_timeout_seconds,
+            clock=self.clock,
+            subject=f"attempt {due.attempt.id} at {due.attempt.channel}",
         )
-        async with self.transactions() as unit:
-            await record_outcomes(unit, [answered], channels=self.channels, now=self.clock.now())
+        await record_calls(self.transactions, [ended], channels=self.channels, clock=self.clock)
+        return ended.answer

@@ -26,6 +26,7 @@ from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.refund import Refund
 from services.payment.domain.switch import Stopped
 from shared.kernel.events import Event
+from shared.kernel.leased_calls import Reservation
 
 
 class DueAttempt(msgspec.Struct, frozen=True):
@@ -49,24 +50,10 @@ class HeardNotification:
     received_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """Room for `room` first calls, under one lease.
-
-    `end` is called once, after the transaction: with the attempts whose leases are committed, or
-    with none.
-    """
-
-    room: int
-    lease: UUID
-    lease_time: timedelta
-    end: Callable[[Sequence[DueAttempt]], None]
-
-
 class FirstCalls(Protocol):
     """Calls channels about attempts as soon as the transaction that opened them has committed."""
 
-    def reserve(self, count: int) -> Reservation | None:
+    def reserve(self, count: int) -> Reservation[DueAttempt] | None:
         """For as many of `count` as can begin at once; None where none can."""
         ...
 

@@ -14,13 +14,14 @@ from services.payment.application.open_orders import OrderOpener
 from services.payment.application.ports import AnyChannel, FirstCalls, Transactions
 from services.payment.application.record_outcomes import Answered, record_outcomes
 from services.payment.application.repeat_unexpected_money import repeat_unexpected_money
-from services.payment.application.run_attempts import AttemptRunner, Limits
+from services.payment.application.run_attempts import AttemptRunner
 from services.payment.domain.channel_answer import Answer
 from services.payment.domain.payment_attempt import Call
 from services.payment.domain.switch import Switch
 from services.payment.tests.fake_cashier import FakeCashier
 from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
+from shared.kernel.leased_calls import Limits
 from shared.runtime.database.database import Database, is_transient
 from shared.runtime.database.statements import text
 from testing.builders import message, payment_outcome_asked, payment_requested

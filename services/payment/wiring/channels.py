@@ -12,7 +12,6 @@ from services.payment.adapters.channels.measured import MeasuredCashierChannel
 from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.wechatpay.channel import WECHATPAY
 from services.payment.application.ports import AnyChannel
-from services.payment.application.run_attempts import Limits
 from services.payment.cashiers import CASHIERS, open_cashiers
 from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import ATTEMPT_TRANSITIONS
@@ -20,6 +19,7 @@ from services.payment.domain.payment_order import ORDER_TRANSITIONS
 from services.payment.domain.refund import REFUND_TRANSITIONS
 from services.payment.settings import CashierSettings, ChannelSettings, PaymentSettings
 from shared.kernel.clock import Clock
+from shared.kernel.leased_calls import Limits
 from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.process.settings import SettingsError, variable
 

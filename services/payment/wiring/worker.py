@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from services.payment.adapters.attempt_loop import AttemptLoop
 from services.payment.adapters.bank.direct_debit import BANK_DIRECT_DEBIT, BankDirectDebitChannel
 from services.payment.adapters.channels.measured import MeasuredDirectChannel
 from services.payment.adapters.channels.pace import ChannelPace
@@ -32,6 +31,7 @@ from shared.runtime.database.database import Database, is_transient
 from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.dispatch import Dispatch
 from shared.runtime.messaging.relay import Relay
+from shared.runtime.process.call_loop import CallLoop
 from shared.runtime.process.due_loop import DueLoop
 from shared.runtime.process.health import service_health
 from shared.runtime.process.process import Component, run_process
@@ -147,8 +147,8 @@ def compose_loops(
     expire = partial(expire_orders, transactions, clock=clock)
     clean = partial(delete_old, database)
     return [
-        AttemptLoop("attempts", attempts, idle_seconds=ATTEMPTS_IDLE_SECONDS, wake=opened),
-        AttemptLoop("late_money", late, idle_seconds=LATE_IDLE_SECONDS),
+        CallLoop("attempts", attempts, idle_seconds=ATTEMPTS_IDLE_SECONDS, wake=opened),
+        CallLoop("late_money", late, idle_seconds=LATE_IDLE_SECONDS),
         DueLoop("unexpected_money", repeat, idle_seconds=UNEXPECTED_IDLE_SECONDS),
         DueLoop("expire_orders", expire, idle_seconds=EXPIRY_IDLE_SECONDS),
         DueLoop("clean_notifications", clean, idle_seconds=housekeeping.IDLE_SECONDS),

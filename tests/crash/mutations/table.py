@@ -141,20 +141,20 @@ def publish_before_commit(reached: Callable[[], None]) -> None:
 
 
 def time_out_means_failed(reached: Callable[[], None]) -> None:
-    from services.payment.application import run_attempts
+    from services.payment.application import record_calls
     from services.payment.domain.channel_answer import Declined, Unknown
     from services.payment.domain.failure_reason import FailureReason
 
-    original = run_attempts.AttemptRunner._answer
+    original = record_calls._answer
 
-    async def answer(self: Any, due: Any, **more: Any) -> Any:
-        told = await original(self, due, **more)
-        if isinstance(told, Unknown):
+    def answer(ended: Any) -> Any:
+        given = original(ended)
+        if isinstance(given, Unknown):
             reached()
             return Declined(FailureReason.REJECTED)
-        return told
+        return given
 
-    run_attempts.AttemptRunner._answer = answer  # type: ignore[method-assign]
+    _replace(record_calls, "_answer", answer)
 
 
 def send_without_query(reached: Callable[[], None]) -> None:
@@ -276,14 +276,12 @@ def sms_without_submit(reached: Callable[[], None]) -> None:
 
     original = deliver_messages.DeliverMessages._look
 
-    async def look(self: Any, claimed: Any) -> Any:
+    async def look(self: Any, delivery: Any) -> Any:
         """What was submitted is sent again without asking the gateway."""
-        submitted = [one for one in claimed if one.status is Status.SUBMITTED]
-        if submitted:
+        if delivery.status is Status.SUBMITTED:
             reached()
-        asked = [Decision(delivery=one, due_seconds=None, send=True) for one in submitted]
-        rest = [one for one in claimed if one.status is not Status.SUBMITTED]
-        return asked + await original(self, rest)
+            return Decision(delivery=delivery, due_seconds=None, send=True)
+        return await original(self, delivery)
 
     deliver_messages.DeliverMessages._look = look  # type: ignore[method-assign]
 

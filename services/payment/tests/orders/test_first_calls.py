@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from services.payment.application.ports import Unit
-from services.payment.application.run_attempts import AttemptRunner, Limits
+from services.payment.application.run_attempts import AttemptRunner
 from services.payment.domain.debit_window import debit_window
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import QUICK, World
+from shared.kernel.leased_calls import Limits
 from testing.eventually import eventually
 
 BRIEF = Limits(concurrent_calls=20, call_timeout_seconds=0.1, lease_seconds=0.5)
@@ -48,7 +49,7 @@ async def test_an_attempt_is_called_and_recorded_without_a_claim(
     world: World, bank: FakeChannel
 ) -> None:
     runner = world.a_runner(claims=_nothing_is_claimed)
-    runner._claimed_at = asyncio.get_running_loop().time() + 60
+    runner.calls._claimed_at = asyncio.get_running_loop().time() + 60
     world.react(first_calls=runner)
 
     orders = await world.open_many(5)
@@ -152,10 +153,10 @@ async def test_the_loop_rests_only_while_nobody_waits_for_room(
             yield unit
 
     runner = with_three_places(world, claims=counted)
-    runner._claimed_at = asyncio.get_running_loop().time() + 60
+    runner.calls._claimed_at = asyncio.get_running_loop().time() + 60
 
     await world.open_many(opened)
-    await eventually(lambda: not runner._calls)
+    await eventually(lambda: not runner.calls.under_way)
     await runner.step()
 
     assert len(looked) == looks

@@ -10,13 +10,13 @@ from uuid import UUID
 import pytest
 
 from services.payment.application.ports import DueAttempt
-from services.payment.application.run_attempts import Limits
 from services.payment.domain.channel_answer import ChannelAnswer
 from services.payment.tests.bill import Bill
 from services.payment.tests.building import CASHIER, OTHER_CASHIER
 from services.payment.tests.fake_cashier import FakeCashier
 from services.payment.tests.turns import all_orders, barrier, play
 from services.payment.tests.world import World
+from shared.kernel.leased_calls import Limits
 
 # Every order in `make properties`; in the usual run as many, drawn anew from the same seed.
 ALL = os.environ.get("SONGHE_TEST_LONG") == "1"

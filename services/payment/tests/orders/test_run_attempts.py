@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from uuid import uuid4
 
 import pytest
 
 from services.payment.adapters.postgres.unit import statements_of
-from services.payment.application.ports import DueAttempt, Reservation, Transactions, Unit
-from services.payment.application.run_attempts import AttemptRunner, Limits
-from services.payment.domain.channel_answer import Answer, Succeeded
+from services.payment.application.ports import DueAttempt, Transactions, Unit
+from services.payment.application.run_attempts import AttemptRunner
+from services.payment.domain.channel_answer import Succeeded
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.fake_channel import FakeChannel
 from services.payment.tests.world import QUICK, World
 from shared.kernel.errors import Unavailable
+from shared.kernel.leased_calls import Limits, Reservation
 from shared.kernel.money import Money
 from testing.eventually import eventually
 
@@ -197,7 +200,7 @@ class DiesAfterTheCommit:
 
     runner: AttemptRunner
 
-    def reserve(self, count: int) -> Reservation | None:
+    def reserve(self, count: int) -> Reservation[DueAttempt] | None:
         reserved = self.runner.reserve(count)
         return replace(reserved, end=lambda attempts: None) if reserved else None
 
@@ -243,7 +246,9 @@ async def test_after_a_crash_behind_the_call_the_charge_is_found_and_not_repeate
 async def test_two_workers_never_send_an_attempt_twice(world: World, bank: FakeChannel) -> None:
     order_ids = await world.open_many(200)
 
-    await asyncio.gather(*(world.run(world.a_runner()) for _ in range(3)))
+    # Leases that no busy machine sleeps through.
+    runners = [world.a_runner(limits=Limits()) for _ in range(3)]
+    await asyncio.gather(*(world.run(runner) for runner in runners))
 
     assert set(bank.sends.values()) == {1}
     assert bank.charged.total() == len(order_ids)
@@ -379,26 +384,14 @@ async def test_a_worker_that_slept_through_its_lease_does_not_send(
     world: World, bank: FakeChannel
 ) -> None:
     order_id = await world.open()
-    runner = Sleepy(
-        transactions=world.transactions,
-        claims=world.runner.claims,
-        channels=world.runner.channels,
-        clock=world.clock,
-        is_transient=world.runner.is_transient,
-        limits=QUICK,
-    )
+    runner = world.a_runner()
+    # Claims, and then is stopped for longer than the lease lasts.
+    runner.calls.monotonic = partial(next, count(step=60.0))
 
     await world.run(runner)
 
     assert bank.calls == []
     assert (await world.attempt(order_id))["status"] == "UNKNOWN"
-
-
-class Sleepy(AttemptRunner):
-    """Claims, and then is stopped for longer than the lease lasts."""
-
-    async def _answer(self, due: DueAttempt, *, claimed_at: float) -> Answer:
-        return await AttemptRunner._answer(self, due, claimed_at=claimed_at - 60)
 
 
 def test_a_lease_that_a_call_could_outlive_is_refused() -> None:

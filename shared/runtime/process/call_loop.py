@@ -1,18 +1,26 @@
-"""A loop that runs attempts, as a Component that ends with nothing under way."""
+"""A loop of leased calls, as a Component that ends with nothing under way."""
 
 import asyncio
+from typing import Protocol
 
-from services.payment.application.run_attempts import AttemptRunner
 from shared.runtime.process.due_loop import DueLoop
 
 
-class AttemptLoop(DueLoop):
+class CallRunner(Protocol):
+    """`LeasedCalls`, or what is built on them."""
+
+    async def step(self) -> int: ...
+
+    async def drain(self) -> None: ...
+
+
+class CallLoop(DueLoop):
     """Stops claiming when it is told to stop, then waits for the calls under way."""
 
     def __init__(
         self,
         name: str,
-        runner: AttemptRunner,
+        runner: CallRunner,
         *,
         idle_seconds: float,
         wake: asyncio.Event | None = None,
