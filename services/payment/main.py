@@ -57,6 +57,7 @@ from services.payment.settings import (
 )
 from services.payment.switch_commands import SwitchCommands
 from shared.kernel.clock import Clock, SystemClock
+from shared.kernel.wording import Wording
 from shared.runtime.database.database import Database, is_transient, open_database
 from shared.runtime.ground.metrics import declare_transitions
 from shared.runtime.http.client_address import ClientAddresses
@@ -145,8 +146,7 @@ def compose_api(
         switches=switches,
         pace=pace,
         support=SupportLine(
-            name_zh=settings.support_name_zh,
-            name_en=settings.support_name_en,
+            name=Wording(settings.support_name_zh, settings.support_name_en),
             phone=settings.support_phone,
         ),
         tickets=StreamTickets(redis),

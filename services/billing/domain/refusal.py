@@ -1,68 +1,68 @@
 """Every refusal of billing: its stable code, its HTTP status and what a person reads."""
 
-from services.billing.domain.standard import Words
 from shared.kernel.errors import Refused
+from shared.kernel.wording import Language, Wording
 
-REFUSALS: dict[str, tuple[int, Words]] = {
-    "region_not_covered": (422, Words(zh="{message}", en="{message_en}")),
+REFUSALS: dict[str, tuple[int, Wording]] = {
+    "region_not_covered": (422, Wording(zh="{message}", en="{message_en}")),
     "period_not_allowed": (
         422,
-        Words(
+        Wording(
             zh="现在只能缴这些月份：{months}。", en="Only these months may be paid now: {months}."
         ),
     ),
     "base_out_of_range": (
         422,
-        Words(
+        Wording(
             zh="缴费基数要在 {floor} 元到 {ceiling} 元之间。",
             en="The base must be from {floor} to {ceiling} yuan.",
         ),
     ),
     "base_not_a_tier": (
         422,
-        Words(
+        Wording(
             zh="缴费基数要从公布的档次里选。",
             en="The base must be one of the published tiers.",
         ),
     ),
     "contribution_not_found": (
         404,
-        Words(zh="没有找到这张账单。", en="There is no such contribution of yours."),
+        Wording(zh="没有找到这张账单。", en="There is no such contribution of yours."),
     ),
     "contribution_locked": (
         409,
-        Words(
+        Wording(
             zh="这个月已经付款或者正在付款，不能再改缴费基数。",
             en="This month is paid or being paid: its base can no longer be changed.",
         ),
     ),
     "contribution_superseded": (
         409,
-        Words(
+        Wording(
             zh="这张账单已经换成新的，请看新的账单。",
             en="This contribution was replaced; see the new one.",
         ),
     ),
     "already_paid": (
         409,
-        Words(
+        Wording(
             zh="这个月已经缴过了，没有再扣您的钱。",
             en="This month is already paid; nothing more was charged.",
         ),
     ),
     "order_open": (
         409,
-        Words(
+        Wording(
             zh="有一笔付款还没结束，请先不要再付。",
             en="Another payment of this contribution is still open: do not pay again yet.",
         ),
     ),
     "cursor_unknown": (
         422,
-        Words(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
+        Wording(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
     ),
 }
-BUSY = Words(
+BUSY = Wording(
     zh="现在不能开始新的付款，请稍后再试。没有扣款。",
     en="New payments must wait a moment. Nothing was charged.",
 )
@@ -75,13 +75,13 @@ class BillingRefused(Refused):
         self, code: str, *, fill: dict[str, str] | None = None, extra: dict[str, object]
     ) -> None:
         status, words = REFUSALS[code]
-        self.words = Words(
+        self.words = Wording(
             zh=words.zh.format(**fill or {}),
             en=words.en.format(**fill or {}),
         )
         super().__init__(code, self.words.zh, status=status, extra=extra)
 
-    def in_language(self, language: str) -> Refused:
+    def in_language(self, language: Language) -> Refused:
         detail = self.words.in_language(language)
         return Refused(self.code, detail, status=self.status, extra=self.extra)
 

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from services.notifier.application.ports import (
     Contacts,
-    Language,
     SmsProvider,
     Statements,
     Texts,
@@ -36,6 +35,7 @@ from services.notifier.domain.deliveries import (
 from services.notifier.domain.notifications import Status
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
+from shared.kernel.wording import Language
 
 # Two waves of calls, each with its deadline of a few seconds, end well inside the lease.
 WAVES = 2
