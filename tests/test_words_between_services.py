@@ -3,8 +3,8 @@
 import pytest
 
 from services.notifier.adapters.jinja_texts import load
-from services.notifier.application.ports import Language
 from services.payment.domain.failure_reason import FailureReason
+from shared.kernel.wording import Language
 
 
 @pytest.mark.parametrize("language", list(Language))

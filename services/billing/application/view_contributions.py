@@ -11,6 +11,7 @@ from services.billing.domain.refusal import refused
 from services.billing.domain.standard import Standards
 from services.billing.domain.status_for_person import StatusForPerson, status_for_person
 from shared.kernel.clock import shanghai_month
+from shared.kernel.wording import Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ async def list_contributions(
 
 
 def tell_status(
-    view: ContributionView, *, standards: Standards, now: datetime, language: str
+    view: ContributionView, *, standards: Standards, now: datetime, language: Language
 ) -> StatusForPerson:
     """The status for people, with the hotline of the region."""
     contribution = view.contribution

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.billing.domain.refusal import refused, unavailable
-from services.billing.domain.standard import Words
 from shared.kernel.clock import to_rfc3339
 from shared.kernel.errors import SongheError
 from shared.kernel.events import CHANNEL_IDS, CHOSEN_BY_PAYER, ChannelOffer
 from shared.kernel.money import Money
+from shared.kernel.wording import Wording
 
 # Three announcements of payment's, which come every five minutes.
 BELIEVED_FOR = timedelta(minutes=15)
@@ -75,7 +75,7 @@ def check_channel(channel: str | None, known: KnownChannels, wanted: Collection)
 
 def obstacle(offer: ChannelOffer, wanted: Collection) -> SongheError | None:
     """Why this channel cannot collect it; None where nothing is known against it."""
-    names = Words(zh=offer.name_zh, en=offer.name_en)
+    names = Wording(zh=offer.name_zh, en=offer.name_en)
     if not offer.on and offer.off_because == "stopped":
         return unavailable(
             "channel_stopped", names=names, retry_after_seconds=STOPPED_RETRY_SECONDS

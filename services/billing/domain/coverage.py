@@ -10,27 +10,27 @@ from services.billing.domain.standard import (
     Hotline,
     SchemePolicy,
     Standards,
-    Words,
 )
 from shared.kernel.clock import SHANGHAI, shanghai_month
+from shared.kernel.wording import Language, Wording
 
-OFFICE_ANYWHERE = Words(zh="当地税务局办税服务厅", en="The tax service hall of your place")
-NOT_COVERED = Words(
+OFFICE_ANYWHERE = Wording(zh="当地税务局办税服务厅", en="The tax service hall of your place")
+NOT_COVERED = Wording(
     zh="还不能给{place}缴费。没有收您的钱，也没有留下您的证件号。"
     "可以打 {phone}，或者去{office}办理。",
     en="We cannot take payments for {place} yet. Nothing was charged or stored. "
     "You can call {phone} or go to: {office}.",
 )
-BY_EMPLOYER = Words(
+BY_EMPLOYER = Wording(
     zh="单位职工由单位申报缴费，不用自己缴。要核对记录，可以打 {phone}，或者去{office}。",
     en="Employers declare and pay for their employees; you need not pay yourself. "
     "To check your record, call {phone} or go to: {office}.",
 )
-COVERED = Words(
+COVERED = Wording(
     zh="可以在这里给{place}缴费。有疑问可以打 {phone}，或者去{office}。",
     en="You can pay for {place} here. For questions, call {phone} or go to: {office}.",
 )
-THIS_REGION = Words(zh="这个地区", en="this region")
+THIS_REGION = Wording(zh="这个地区", en="this region")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +39,13 @@ class Coverage:
 
     region: str
     scheme: str
-    name: Words | None
+    name: Wording | None
     standard: BaseStandard | None
     provisional: bool
     allowed_periods: list[str]
-    office: Words
+    office: Wording
     hotlines: tuple[Hotline, ...]
-    message: Words
+    message: Wording
 
     @property
     def covered(self) -> bool:
@@ -60,7 +60,7 @@ def not_covered(standards: Standards, region: str, scheme: str) -> BillingRefuse
         fill={"message": referral.message.zh, "message_en": referral.message.en},
         office=referral.office.zh,
         hotline=referral.hotlines[0].phone,
-        hotlines=hotlines_for_people(referral.hotlines, "zh"),
+        hotlines=hotlines_for_people(referral.hotlines, Language.ZH),
     )
 
 
@@ -96,7 +96,7 @@ def coverage_of(standards: Standards, *, region: str, scheme: str, at: datetime)
     )
 
 
-def hotlines_for_people(hotlines: tuple[Hotline, ...], language: str) -> list[dict[str, str]]:
+def hotlines_for_people(hotlines: tuple[Hotline, ...], language: Language) -> list[dict[str, str]]:
     return [{"name": line.name.in_language(language), "phone": line.phone} for line in hotlines]
 
 
@@ -116,7 +116,7 @@ def _referral(standards: Standards, region: str, scheme: str) -> Coverage:
     )
 
 
-def _place(standards: Standards, region: str) -> tuple[Words | None, Words]:
+def _place(standards: Standards, region: str) -> tuple[Wording | None, Wording]:
     """The name, where exactly this place has one here, and the tax office of its province."""
     names = standards.regions.elsewhere.names
     name = names.get(region[:4]) if region.endswith("00") else None
@@ -127,17 +127,17 @@ def _place(standards: Standards, region: str) -> tuple[Words | None, Words]:
         return covered.names, covered.office
     if wider is None:
         return None, OFFICE_ANYWHERE
-    return name, Words(
+    return name, Wording(
         zh=f"国家税务总局{wider.zh}税务局办税服务厅",
         en=f"Tax service hall of the {wider.en} Tax Service",
     )
 
 
 def _words(
-    template: Words, name: Words | None, office: Words, hotlines: tuple[Hotline, ...]
-) -> Words:
+    template: Wording, name: Wording | None, office: Wording, hotlines: tuple[Hotline, ...]
+) -> Wording:
     place, phone = name or THIS_REGION, hotlines[0].phone
-    return Words(
+    return Wording(
         zh=template.zh.format(place=place.zh, phone=phone, office=office.zh),
         en=template.en.format(place=place.en, phone=phone, office=office.en),
     )

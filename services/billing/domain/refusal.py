@@ -1,83 +1,83 @@
 """Every refusal of billing: its stable code, its HTTP status and what a person reads."""
 
-from services.billing.domain.standard import Words
 from shared.kernel.errors import Refused, Unavailable
+from shared.kernel.wording import Language, Wording
 
-REFUSALS: dict[str, tuple[int, Words]] = {
-    "region_not_covered": (422, Words(zh="{message}", en="{message_en}")),
+REFUSALS: dict[str, tuple[int, Wording]] = {
+    "region_not_covered": (422, Wording(zh="{message}", en="{message_en}")),
     "period_not_allowed": (
         422,
-        Words(
+        Wording(
             zh="现在只能缴这些月份：{months}。", en="Only these months may be paid now: {months}."
         ),
     ),
     "base_out_of_range": (
         422,
-        Words(
+        Wording(
             zh="缴费基数要在 {floor} 元到 {ceiling} 元之间。",
             en="The base must be from {floor} to {ceiling} yuan.",
         ),
     ),
     "base_not_a_tier": (
         422,
-        Words(
+        Wording(
             zh="缴费基数要从公布的档次里选。",
             en="The base must be one of the published tiers.",
         ),
     ),
     "contribution_not_found": (
         404,
-        Words(zh="没有找到这张账单。", en="There is no such contribution of yours."),
+        Wording(zh="没有找到这张账单。", en="There is no such contribution of yours."),
     ),
     "contribution_locked": (
         409,
-        Words(
+        Wording(
             zh="这个月已经付款或者正在付款，不能再改缴费基数。",
             en="This month is paid or being paid: its base can no longer be changed.",
         ),
     ),
     "contribution_superseded": (
         409,
-        Words(
+        Wording(
             zh="这张账单已经换成新的，请看新的账单。",
             en="This contribution was replaced; see the new one.",
         ),
     ),
     "already_paid": (
         409,
-        Words(
+        Wording(
             zh="这个月已经缴过了，没有再扣您的钱。",
             en="This month is already paid; nothing more was charged.",
         ),
     ),
     "order_open": (
         409,
-        Words(
+        Wording(
             zh="有一笔付款还没结束，请先不要再付。",
             en="Another payment of this contribution is still open: do not pay again yet.",
         ),
     ),
     "channel_unknown": (
         422,
-        Words(zh="没有这种付款方式。", en="There is no such way to pay."),
+        Wording(zh="没有这种付款方式。", en="There is no such way to pay."),
     ),
     "channel_not_configured": (
         409,
-        Words(
+        Wording(
             zh="这里不能用{channel}付款，没有扣款。请换一种方式。",
             en="{channel} is not offered here. Nothing was charged. Please pay another way.",
         ),
     ),
     "amount_not_taken": (
         409,
-        Words(
+        Wording(
             zh="{channel}不能付这个金额，没有扣款。请换一种方式。",
             en="{channel} does not take this amount. Nothing was charged. Please pay another way.",
         ),
     ),
     "region_not_taken": (
         409,
-        Words(
+        Wording(
             zh="{channel}不能付这个地区的费用，没有扣款。请换一种方式。",
             en="{channel} takes no contributions of this region. Nothing was charged. "
             "Please pay another way.",
@@ -85,7 +85,7 @@ REFUSALS: dict[str, tuple[int, Words]] = {
     ),
     "mandate_missing": (
         409,
-        Words(
+        Wording(
             zh="用{channel}付款要先签代扣协议，现在还没有。没有扣款。请换一种方式。",
             en="{channel} needs an agreement to be debited, and there is none. "
             "Nothing was charged. Please pay another way.",
@@ -93,7 +93,7 @@ REFUSALS: dict[str, tuple[int, Words]] = {
     ),
     "charged_too_late": (
         409,
-        Words(
+        Wording(
             zh="{channel}现在不能马上扣款，来不及付这一笔。没有扣款。请换一种方式。",
             en="{channel} cannot charge in time for this payment now. Nothing was charged. "
             "Please pay another way.",
@@ -101,20 +101,20 @@ REFUSALS: dict[str, tuple[int, Words]] = {
     ),
     "cursor_unknown": (
         422,
-        Words(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
+        Wording(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
     ),
 }
-BUSY = Words(
+BUSY = Wording(
     zh="现在不能开始新的付款，请稍后再试。没有扣款。",
     en="New payments must wait a moment. Nothing was charged.",
 )
 
-OUTAGES: dict[str, Words] = {
-    "channel_stopped": Words(
+OUTAGES: dict[str, Wording] = {
+    "channel_stopped": Wording(
         zh="现在不能用{channel}付款，没有扣款。请换一种方式。",
         en="{channel} takes no new payments now. Nothing was charged. Please pay another way.",
     ),
-    "no_channel": Words(
+    "no_channel": Wording(
         zh="现在没有能用的付款方式，没有扣款。请过一会儿再试。",
         en="There is no way to pay now. Nothing was charged. Please try again later.",
     ),
@@ -129,14 +129,14 @@ class BillingRefused(Refused):
         code: str,
         *,
         fill: dict[str, str] | None = None,
-        names: Words | None = None,
+        names: Wording | None = None,
         extra: dict[str, object],
     ) -> None:
         status, words = REFUSALS[code]
         self.words = _filled(words, names, **fill or {})
         super().__init__(code, self.words.zh, status=status, extra=extra)
 
-    def in_language(self, language: str) -> Refused:
+    def in_language(self, language: Language) -> Refused:
         detail = self.words.in_language(language)
         return Refused(self.code, detail, status=self.status, extra=self.extra)
 
@@ -144,11 +144,11 @@ class BillingRefused(Refused):
 class BillingUnavailable(Unavailable):
     """What may work later, and can be told in both languages; by itself it speaks Chinese."""
 
-    def __init__(self, code: str, *, names: Words | None, retry_after_seconds: int) -> None:
+    def __init__(self, code: str, *, names: Wording | None, retry_after_seconds: int) -> None:
         self.words = _filled(OUTAGES[code], names)
         super().__init__(code, self.words.zh, retry_after_seconds=retry_after_seconds)
 
-    def in_language(self, language: str) -> Unavailable:
+    def in_language(self, language: Language) -> Unavailable:
         detail = self.words.in_language(language)
         return Unavailable(self.code, detail, retry_after_seconds=self.retry_after_seconds)
 
@@ -157,7 +157,7 @@ def refused(
     code: str,
     *,
     fill: dict[str, str] | None = None,
-    names: Words | None = None,
+    names: Wording | None = None,
     **extra: object,
 ) -> BillingRefused:
     """The refusal of that code, with `names` of the channel where its words need them;
@@ -168,15 +168,15 @@ def refused(
 
 
 def unavailable(
-    code: str, *, retry_after_seconds: int, names: Words | None = None
+    code: str, *, retry_after_seconds: int, names: Wording | None = None
 ) -> BillingUnavailable:
     """The outage of that code."""
     return BillingUnavailable(code, names=names, retry_after_seconds=retry_after_seconds)
 
 
-def _filled(words: Words, names: Words | None, **fill: str) -> Words:
-    channel = names or Words(zh="", en="")
-    return Words(
+def _filled(words: Wording, names: Wording | None, **fill: str) -> Wording:
+    channel = names or Wording(zh="", en="")
+    return Wording(
         zh=words.zh.format(channel=channel.zh, **fill),
         en=words.en.format(channel=channel.en, **fill),
     )

@@ -12,21 +12,13 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from shared.kernel.wording import Wording
+
 NATIONAL = "CN"
 FOLDER = Path(__file__).parent / "standards"
 
 Kind = TypeVar("Kind", bound="Published")
 Evidence = Literal["official", "secondary", "derived"]
-
-
-class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same thing said in Chinese and in English."""
-
-    zh: str
-    en: str
-
-    def in_language(self, language: str) -> str:
-        return self.en if language == "en" else self.zh
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,15 +94,15 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A region that is covered, with the office that people can turn to."""
 
     region: str
-    names: Words
-    office: Words
+    names: Wording
+    office: Wording
     schemes: tuple[SchemePolicy, ...]
 
 
 class Hotline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A public telephone service."""
 
-    name: Words
+    name: Wording
     phone: str
 
 
@@ -118,7 +110,7 @@ class Elsewhere(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names of divisions by the beginning of their code, to refer people to their own office."""
 
     source: str
-    names: dict[str, Words]
+    names: dict[str, Wording]
 
 
 class Regions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,9 +9,8 @@ from services.billing.domain.status_text import (
     STATUS_TEXTS,
     Circumstance,
     circumstance_of,
-    month_words,
-    time_words,
 )
+from shared.kernel.wording import Language, clock_words, month_words
 
 # After the first promise has passed, there is a new one each time this has gone by.
 PROMISE_INTERVAL = timedelta(minutes=10)
@@ -38,7 +37,7 @@ def status_for_person(
     is_period_open: bool,
     support: Hotline,
     now: datetime,
-    language: str,
+    language: Language,
 ) -> StatusForPerson:
     """Say where a contribution is; `expires_at` is that of its open order, if there is one."""
     is_pending = contribution.status is ContributionStatus.PAYMENT_PENDING
@@ -71,12 +70,12 @@ def promised_time(expires_at: datetime, *, now: datetime) -> datetime:
 
 
 def _filler(
-    contribution: Contribution, *, promised: datetime | None, now: datetime, language: str
+    contribution: Contribution, *, promised: datetime | None, now: datetime, language: Language
 ) -> dict[str, str]:
     paid_at = contribution.paid_at
     return {
         "amount": contribution.amount.yuan,
         "month": month_words(contribution.period, language),
-        "by": time_words(promised, now=now, language=language) if promised else "",
-        "paid": time_words(paid_at, now=now, language=language) if paid_at else "",
+        "by": clock_words(promised, now=now, language=language) if promised else "",
+        "paid": clock_words(paid_at, now=now, language=language) if paid_at else "",
     }

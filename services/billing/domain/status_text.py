@@ -5,7 +5,6 @@ so finally; PAID never says "credited" before the authority did.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from services.billing.domain.contribution import (
@@ -14,8 +13,7 @@ from services.billing.domain.contribution import (
     Contribution,
     ContributionStatus,
 )
-from services.billing.domain.standard import Words
-from shared.kernel.clock import SHANGHAI
+from shared.kernel.wording import Wording
 
 
 class Circumstance(StrEnum):
@@ -43,13 +41,13 @@ class Circumstance(StrEnum):
 class StatusText:
     """Headline, explanation and next step; `{amount}`, `{month}`, `{by}`, `{paid}` are filled."""
 
-    headline: Words
-    explanation: Words
-    next_step: Words
+    headline: Wording
+    explanation: Wording
+    next_step: Wording
 
 
 def _text(*lines: tuple[str, str]) -> StatusText:
-    headline, explanation, next_step = (Words(zh=zh, en=en) for zh, en in lines)
+    headline, explanation, next_step = (Wording(zh=zh, en=en) for zh, en in lines)
     return StatusText(headline, explanation, next_step)
 
 
@@ -142,8 +140,8 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
     (_S.PAID, _C.NONE): _text(
         ("已缴费，等待入账", "Paid, being credited"),
         (
-            "{paid}收到 {amount} 元，等税务入账，一般在下个工作日前。",
-            "{amount} yuan arrived on {paid}. The tax office usually records it by the next "
+            "{paid} 收到 {amount} 元，等税务入账，一般在下个工作日前。",
+            "{amount} yuan arrived at {paid}. The tax office usually records it by the next "
             "working day.",
         ),
         ("不用做什么，也不用再付。", "Nothing to do and nothing more to pay."),
@@ -151,8 +149,8 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
     (_S.PAID, _C.LATE_MONEY): _text(
         ("已缴费，等待入账", "Paid, being credited"),
         (
-            "这笔钱{paid}才到，比平时晚，算作{month}的缴费。现在等税务入账。",
-            "Your money arrived late, on {paid}, and pays for {month}. The tax office records "
+            "这笔钱 {paid} 才到，比平时晚，算作{month}的缴费。现在等税务入账。",
+            "Your money arrived late, at {paid}, and pays for {month}. The tax office records "
             "it next.",
         ),
         ("不用再付。", "Nothing more to pay."),
@@ -193,22 +191,6 @@ def circumstance_of(
         case ContributionStatus.PAID if contribution.reason == LATE_MONEY:
             return Circumstance.LATE_MONEY
     return Circumstance.NONE
-
-
-def month_words(period: str, language: str) -> str:
-    """`2026年11月`, in English `2026-11`."""
-    year, month = period.split("-")
-    return f"{year}年{int(month)}月" if language == "zh" else period
-
-
-def time_words(instant: datetime, *, now: datetime, language: str) -> str:
-    """The clock time in China, with the date if that is not today there."""
-    there, today = instant.astimezone(SHANGHAI), now.astimezone(SHANGHAI).date()
-    if there.date() == today:
-        return f"{there:%H:%M}"
-    if language == "zh":
-        return f"{there.month}月{there.day}日 {there:%H:%M}"
-    return f"{there:%Y-%m-%d %H:%M}"
 
 
 _KNOWN: set[tuple[ContributionStatus, str]] = {

@@ -22,6 +22,7 @@ from shared.kernel.errors import Refused, Unavailable
 from shared.kernel.events import CHANNEL_IDS, CHOSEN_BY_PAYER, ChannelsChanged, Message
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
+from shared.kernel.wording import Language
 from shared.runtime.database.database import open_database
 from shared.runtime.database.statements import text
 from testing.builders import channel_offer, channels_changed, message
@@ -278,7 +279,7 @@ def test_people_read_the_channels_name_in_their_language(name: str) -> None:
         check_channel(BANK, known(name_en="Bank", **offer), a_collection())
 
     assert isinstance(refusal.value, BillingRefused | BillingUnavailable)
-    chinese, english = (refusal.value.in_language(language).detail for language in ("zh", "en"))
+    chinese, english = (refusal.value.in_language(language).detail for language in Language)
     assert "银行代扣" in chinese
     assert "没有扣款" in chinese
     assert "Bank" in english

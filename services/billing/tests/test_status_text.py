@@ -13,6 +13,7 @@ from services.billing.domain.status_for_person import StatusForPerson, status_fo
 from services.billing.domain.status_text import STATUS_TEXTS, Circumstance, circumstance_of
 from services.billing.tests.builders import NOW, ORDER_LIFETIME, contribution
 from shared.kernel.ids import new_id
+from shared.kernel.wording import Language
 
 HOTLINE = load_standards().regions.hotlines[0]
 S = ContributionStatus
@@ -28,7 +29,9 @@ PAYMENTS_FAILURE_REASONS = [
 ]
 
 
-def read(status: ContributionStatus, language: str = "zh", **fields: Any) -> StatusForPerson:
+def read(
+    status: ContributionStatus, language: Language = Language.ZH, **fields: Any
+) -> StatusForPerson:
     now = fields.pop("now", NOW)
     is_period_open = fields.pop("is_period_open", True)
     has_money = status in (S.PAID, S.CREDITED, S.CREDIT_REFUSED)
@@ -87,9 +90,9 @@ def test_words_are_short_filled_and_free_of_codes(
     )
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("language", list(Language))
 @pytest.mark.parametrize("status", S)
-def test_every_state_can_be_read(status: ContributionStatus, language: str) -> None:
+def test_every_state_can_be_read(status: ContributionStatus, language: Language) -> None:
     shown = read(status, language)
 
     assert shown.headline
@@ -101,7 +104,7 @@ def test_paid_waits_to_be_credited() -> None:
     shown = read(S.PAID)
 
     assert shown.headline == "已缴费，等待入账"
-    assert "12:30收到 1,509.20 元" in shown.explanation
+    assert "12:30 收到 1,509.20 元" in shown.explanation
     assert not shown.can_pay
 
 

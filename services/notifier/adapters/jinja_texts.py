@@ -1,23 +1,21 @@
 """The words, from `templates/<language>.toml`; a text that misses a variable fails loudly."""
 
 import tomllib
-from collections.abc import Mapping
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template, meta
 
-from services.notifier.application.ports import Language, SmsText, Words
+from services.notifier.application.ports import InboxText, SmsText
 from services.notifier.domain.notifications import (
     Bill,
     Facts,
     Told,
-    order_number,
     sms_template,
 )
-from shared.kernel.clock import SHANGHAI
 from shared.kernel.money import Money
+from shared.kernel.wording import Language, clock_words, month_words, order_number
 
 TEMPLATES = files("services.notifier") / "templates"
 
@@ -27,10 +25,10 @@ class JinjaTexts:
 
     def __init__(self, *, hotline: str) -> None:
         self._languages = {
-            language: LanguageTexts(load(language), hotline=hotline) for language in Language
+            language: LanguageTexts(language, hotline=hotline) for language in Language
         }
 
-    def inbox(self, told: Told, language: Language) -> Words:
+    def inbox(self, told: Told, language: Language) -> InboxText:
         return self._languages[language].inbox(told)
 
     def sms(self, told: Told, language: Language) -> SmsText:
@@ -40,16 +38,13 @@ class JinjaTexts:
 class LanguageTexts:
     """The texts of one language."""
 
-    def __init__(self, source: Mapping[str, Any], *, hotline: str) -> None:
+    def __init__(self, language: Language, *, hotline: str) -> None:
+        source = load(language)
+        self._language = language
         environment = Environment(undefined=StrictUndefined, autoescape=False)
         compiled = environment.from_string
         self._hotline = hotline
-        self._months: list[str] = source["months"]
         self._this_period: str = source["this_period"]
-        self._period = compiled(source["period"])
-        self._moment = compiled(source["moment"])
-        # There are only so many months: their words are made once.
-        self._periods: dict[str, str] = {}
         self._ask = compiled(source["ask"])
         self._bills = {role: compiled(text) for role, text in source["bill"].items()}
         self._inbox = {
@@ -66,7 +61,7 @@ class LanguageTexts:
         self._failures: dict[str, dict[str, Any]] = source["failure_reasons"]
         self._refunds: dict[str, str] = source["refund_reasons"]
 
-    def inbox(self, told: Told) -> Words:
+    def inbox(self, told: Told) -> InboxText:
         title, text = self._inbox[told.template]
         values: dict[str, object] = {
             **self._variables(told),
@@ -77,7 +72,7 @@ class LanguageTexts:
         }
         values["bill"] = self._bills[told.role].render(values)
         values["ask"] = self._ask.render(values) if told.payment_order_id else ""
-        return Words(title=_sentence(title.render(values)), text=_sentence(text.render(values)))
+        return InboxText(title=_sentence(title.render(values)), text=_sentence(text.render(values)))
 
     def sms(self, told: Told) -> SmsText:
         name = sms_template(told)
@@ -95,27 +90,17 @@ class LanguageTexts:
         if told.payment_order_id is not None:
             variables["order"] = order_number(told.payment_order_id)
         if told.facts.next_update_by is not None:
-            variables["next_update"] = self._time_words(told.facts.next_update_by, told)
+            variables["next_update"] = self._clock_words(told.facts.next_update_by, told)
         if told.facts.reason is not None:
             variables["reason"] = self._reason_words(told.template, told.facts)
         return variables
 
     def _period_words(self, bill: Bill | None) -> str:
-        if bill is None:
-            return self._this_period
-        if bill.period not in self._periods:
-            year, month = bill.period.split("-")
-            words = self._period.render(year=year, month=self._months[int(month) - 1])
-            self._periods[bill.period] = words
-        return self._periods[bill.period]
+        return month_words(bill.period, self._language) if bill else self._this_period
 
-    def _time_words(self, instant: datetime, told: Told) -> str:
-        """The clock in China, with the date where that is not the day on which it is told."""
-        there = instant.astimezone(SHANGHAI)
-        time = f"{there:%H:%M}"
-        if there.date() == told.occurred_at.astimezone(SHANGHAI).date():
-            return time
-        return self._moment.render(day=there.day, month=self._months[there.month - 1], time=time)
+    def _clock_words(self, instant: datetime, told: Told) -> str:
+        """With the date where that is not the day on which it is told."""
+        return clock_words(instant, language=self._language, now=told.occurred_at)
 
     def _reason_words(self, template: str, facts: Facts) -> str:
         if template == "payment_refunded":

@@ -12,7 +12,6 @@ import msgspec
 
 from services.notifier.application.ports import (
     Contacts,
-    Language,
     SmsProvider,
     Statements,
     Texts,
@@ -35,6 +34,7 @@ from services.notifier.domain.notifications import Status
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
 from shared.kernel.leased_calls import Ended, LeasedCalls, Limits, Silence
+from shared.kernel.wording import Language
 
 # A look may ask the gateway and then identity; each has a deadline of its own within this.
 CALL_SECONDS = 10.0

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -18,13 +17,7 @@ from services.notifier.domain.notifications import (
     Status,
     Told,
 )
-
-
-class Language(StrEnum):
-    """The languages there are texts in."""
-
-    ZH = "zh"
-    EN = "en"
+from shared.kernel.wording import Language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class InboxText:
     """An inbox entry as a person reads it."""
 
     title: str
@@ -156,6 +149,6 @@ class SmsProvider(Protocol):
 class Texts(Protocol):
     """The words."""
 
-    def inbox(self, told: Told, language: Language) -> Words: ...
+    def inbox(self, told: Told, language: Language) -> InboxText: ...
 
     def sms(self, told: Told, language: Language) -> SmsText: ...

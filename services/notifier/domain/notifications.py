@@ -131,8 +131,3 @@ def sms_template(told: Told) -> str:
     if name == "payment_failed" and not told.facts.can_retry:
         name += "_final"
     return f"{name}_payer" if told.role is Role.PAYER else name
-
-
-def order_number(payment_order_id: UUID) -> str:
-    """What people read out on the phone. The end of the id: its beginning is the time."""
-    return payment_order_id.hex[-8:].upper()

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from services.notifier.adapters.jinja_texts import JinjaTexts, load
-from services.notifier.application.ports import Language
 from services.notifier.domain.announcements import ANNOUNCEMENTS
 from services.notifier.domain.notifications import Bill, Channel, Facts, Role
 from shared.kernel.ids import new_id
+from shared.kernel.wording import Language
 
 TEXTS = JinjaTexts(hotline="12366")
 ORDER = UUID("01a20c10-f341-7b80-8c58-41cbf27145f8")
@@ -111,7 +111,7 @@ def test_a_delay_says_by_when_the_next_news_come_and_not_to_pay_again() -> None:
     title = TEXTS.inbox(_delay(2), Language.ZH).title
 
     assert "最晚16:05再告诉您" in today
-    assert "最晚11月25日14:05再告诉您" in tomorrow
+    assert "最晚11月25日 14:05再告诉您" in tomorrow
     assert "next news by 14:05 on 25 November" in english
     assert "请不要再付" in today
     assert "没有扣款" not in today

@@ -10,10 +10,10 @@ from datetime import datetime
 from uuid import UUID
 
 from services.payment.application.ports import Unit
-from services.payment.domain.channel import Capabilities, ChannelKind, ChannelName
+from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder, shown_anew
-from services.payment.domain.refusal import CHANNEL_STOPPED, Wording, filled, refused
+from services.payment.domain.refusal import CHANNEL_STOPPED, named, refused
 from services.payment.domain.switch import Stopped
 from shared.kernel.errors import Unavailable
 
@@ -86,7 +86,7 @@ def _usable_channel(
         raise refused("channel_unknown")
     if channel.kind is not ChannelKind.CASHIER:
         raise refused("channel_starts_itself")
-    name = name_of(channel.name)
+    name = channel.name
     method = channel.method(wanted.method)
     if method is None:
         raise refused("method_unknown", channel=name)
@@ -101,13 +101,9 @@ def _usable_channel(
     if not channel.serves(order.region):
         raise refused("region_not_taken", channel=name)
     if channel.id in stopped:
-        detail = filled(CHANNEL_STOPPED, name).zh
+        detail = named(CHANNEL_STOPPED, name).zh
         raise Unavailable("channel_stopped", detail, retry_after_seconds=STOPPED_RETRY_SECONDS)
     return channel
-
-
-def name_of(name: ChannelName) -> Wording:
-    return Wording(name.zh, name.en)
 
 
 def _new_attempt(order: PaymentOrder, wanted: StartAttempt, now: datetime) -> PaymentAttempt:

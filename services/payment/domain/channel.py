@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from services.payment.domain.debit_window import DebitWindow
 from shared.kernel.money import Money
+from shared.kernel.wording import Wording
 
 
 class ChannelKind(StrEnum):
@@ -16,14 +17,6 @@ class ChannelKind(StrEnum):
 
     DIRECT = "direct"
     CASHIER = "cashier"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelName:
-    """How people call the channel."""
-
-    zh: str
-    en: str
 
 
 class OpensIn(StrEnum):
@@ -63,7 +56,7 @@ class Capabilities:
 
     id: str
     kind: ChannelKind
-    name: ChannelName
+    name: Wording
     idempotency_window: timedelta
     minimum: Money
     maximum: Money

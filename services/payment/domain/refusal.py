@@ -1,20 +1,7 @@
 """Every refusal of payment: its stable code, its HTTP status and what a person reads."""
 
-from dataclasses import dataclass
-
 from shared.kernel.errors import Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """One sentence in both languages; `{channel}` and the like are filled."""
-
-    zh: str
-    en: str
-
-    def in_language(self, language: str) -> str:
-        return self.zh if language == "zh" else self.en
-
+from shared.kernel.wording import Wording
 
 REFUSALS: dict[str, tuple[int, Wording]] = {
     "order_finished": (
@@ -131,7 +118,7 @@ class PaymentRefused(Refused):
 
     def __init__(self, code: str, *, names: Wording | None, extra: dict[str, object]) -> None:
         status, wording = REFUSALS[code]
-        self.wording = filled(wording, names)
+        self.wording = named(wording, names)
         super().__init__(code, self.wording.zh, status=status, extra=extra)
 
 
@@ -140,6 +127,5 @@ def refused(code: str, *, channel: Wording | None = None, **extra: object) -> Pa
     return PaymentRefused(code, names=channel, extra=extra)
 
 
-def filled(wording: Wording, channel: Wording | None) -> Wording:
-    names = channel or Wording("", "")
-    return Wording(wording.zh.format(channel=names.zh), wording.en.format(channel=names.en))
+def named(wording: Wording, channel: Wording | None) -> Wording:
+    return wording.filled(channel=channel or Wording("", ""))

@@ -6,17 +6,10 @@ nothing was ever sent. No codes, and never "credited" before the authority says 
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from services.payment.domain.channel import ChannelName
 from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.situation import Situation, Standing
-from shared.kernel.clock import SHANGHAI
-
-
-class Language(StrEnum):
-    ZH = "zh"
-    EN = "en"
+from shared.kernel.wording import Language, Wording, clock_words, order_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +348,7 @@ def describe(
     order: PaymentOrder,
     standing: Standing,
     *,
-    channel: ChannelName,
+    channel: Wording,
     language: Language,
     now: datetime,
 ) -> StatusForPerson:
@@ -373,26 +366,11 @@ def describe(
     )
 
 
-def clock_time(instant: datetime, *, language: Language, now: datetime) -> str:
-    """`14:05`, with the date in front of it where that is not today in China."""
-    there, today = instant.astimezone(SHANGHAI), now.astimezone(SHANGHAI)
-    time = there.strftime("%H:%M")
-    if there.date() == today.date():
-        return time
-    if language is Language.ZH:
-        return f"{there.month}月{there.day}日 {time}"
-    return f"{there.day} {MONTHS_EN[there.month - 1]} {time}"
-
-
-# Not strftime: %b depends on the locale of the process.
-MONTHS_EN = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
 def _facts(
     order: PaymentOrder,
     standing: Standing,
     *,
-    channel: ChannelName,
+    channel: Wording,
     language: Language,
     now: datetime,
 ) -> dict[str, str]:
@@ -405,12 +383,12 @@ def _facts(
     }
     received = attempt.received if attempt else None
     return {
-        "channel": channel.zh if language is Language.ZH else channel.en,
+        "channel": channel.in_language(language),
         "amount": order.amount.yuan,
         "received": (received or order.amount).yuan,
-        "case": order.id.hex[-8:].upper(),
+        "case": order_number(order.id),
     } | {
-        name: clock_time(instant, language=language, now=now)
+        name: clock_words(instant, language=language, now=now)
         for name, instant in instants.items()
         if instant is not None
     }

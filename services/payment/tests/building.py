@@ -9,7 +9,6 @@ from msgspec import structs
 from services.payment.domain.channel import (
     Capabilities,
     ChannelKind,
-    ChannelName,
     Method,
     OpensIn,
 )
@@ -20,6 +19,7 @@ from services.payment.domain.payment_attempt import AttemptStatus, Call, Payment
 from services.payment.domain.payment_order import OrderStatus, PaymentOrder
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
+from shared.kernel.wording import Wording
 from testing.builders import SOME_TIME
 
 AMOUNT = Money(150_920)
@@ -27,7 +27,7 @@ EXPIRES_AT = SOME_TIME + timedelta(minutes=30)
 BANK = Capabilities(
     id="bank-direct-debit",
     kind=ChannelKind.DIRECT,
-    name=ChannelName(zh="银行代扣", en="Bank direct debit"),
+    name=Wording(zh="银行代扣", en="Bank direct debit"),
     idempotency_window=timedelta(hours=24),
     minimum=Money(1),
     maximum=Money(10_000_000_000),
@@ -36,7 +36,7 @@ CASHIER = replace(
     BANK,
     id="alipay",
     kind=ChannelKind.CASHIER,
-    name=ChannelName(zh="支付宝", en="Alipay"),
+    name=Wording(zh="支付宝", en="Alipay"),
     methods=(
         Method(id="wap", opens_in=OpensIn.PHONE_BROWSER),
         Method(id="mini", opens_in=OpensIn.CHANNEL_APP, needs_openid=True),
@@ -45,7 +45,7 @@ CASHIER = replace(
 OTHER_CASHIER = replace(
     CASHIER,
     id="wechatpay",
-    name=ChannelName(zh="微信支付", en="WeChat Pay"),
+    name=Wording(zh="微信支付", en="WeChat Pay"),
     maximum=Money(5_000_000),
 )
 

@@ -28,6 +28,7 @@ from services.payment.wiring.channels import (
 )
 from services.payment.wiring.database import SERVICE, open_pool
 from shared.kernel.clock import Clock, SystemClock
+from shared.kernel.wording import Wording
 from shared.runtime.database.database import Database, is_transient
 from shared.runtime.http.client_address import ClientAddresses
 from shared.runtime.http.server import serve
@@ -82,8 +83,7 @@ def compose_api(
         switches=switches,
         pace=pace,
         support=SupportLine(
-            name_zh=settings.support_name_zh,
-            name_en=settings.support_name_en,
+            name=Wording(settings.support_name_zh, settings.support_name_en),
             phone=settings.support_phone,
         ),
         tickets=StreamTickets(redis),

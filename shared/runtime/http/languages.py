@@ -1,24 +1,25 @@
 """Chinese first; English for who asks for it (RFC 9110, Accept-Language)."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Request
 
-Language = Literal["zh", "en"]
+from shared.kernel.wording import Language
 
 HEADER_CHARACTERS_MAX = 256
 ENTRIES_MAX = 16
+LANGUAGES = {language.value: language for language in Language}
 
 
 def preferred_language(accept_language: str) -> Language:
     """English where the header ranks it above Chinese; anything unreadable counts for nothing."""
-    best = {"zh": 0.0, "en": 0.0}
+    best = dict.fromkeys(Language, 0.0)
     for entry in accept_language[:HEADER_CHARACTERS_MAX].split(",")[:ENTRIES_MAX]:
         tag, _, parameter = entry.partition(";")
-        language = tag.strip().lower().partition("-")[0]
-        if language in best:
+        language = LANGUAGES.get(tag.strip().lower().partition("-")[0])
+        if language is not None:
             best[language] = max(best[language], _quality(parameter))
-    return "en" if best["en"] > best["zh"] else "zh"
+    return Language.EN if best[Language.EN] > best[Language.ZH] else Language.ZH
 
 
 def language_of(request: Request) -> Language:

@@ -45,10 +45,11 @@ from services.billing.domain.status_for_person import StatusForPerson
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
 from shared.kernel.money import CURRENCY, Money
+from shared.kernel.wording import Language
 from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
-from shared.runtime.http.languages import Language, PreferredLanguage
+from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import Correlation, IdempotencyKey, Person
 
 COVERAGE_CACHE = "public, max-age=60"

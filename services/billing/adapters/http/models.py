@@ -12,6 +12,7 @@ from services.billing.domain.payment_request import PaymentRequest
 from services.billing.domain.standard import BaseStandard
 from services.billing.domain.status_for_person import StatusForPerson
 from shared.kernel.clock import to_rfc3339
+from shared.kernel.wording import Language
 from shared.runtime.http.web import Strict
 
 # A base is below this in every published standard; events hold amounts up to it.
@@ -198,7 +199,7 @@ class CoverageOut(BaseModel):
     message: str
 
     @classmethod
-    def of(cls, coverage: Coverage, *, currency: str, language: str) -> Self:
+    def of(cls, coverage: Coverage, *, currency: str, language: Language) -> Self:
         return cls.model_validate(
             {
                 "region": coverage.region,

@@ -7,7 +7,8 @@ from fastapi import Request
 from services.identity.adapters.metrics import REFUSED_REQUESTS
 from services.identity.application.refusals import OUTAGES, REFUSALS
 from shared.kernel.errors import Refused, Unavailable
-from shared.runtime.http.languages import Language, language_of
+from shared.kernel.wording import Language
+from shared.runtime.http.languages import language_of
 from shared.runtime.keys.tokens import TokenRefused
 
 UNAUTHORIZED = 401

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from services.notifier.adapters.http.cursor import CURSOR_CHARACTERS_MAX, read_cursor, write_cursor
 from services.notifier.adapters.http.models import NotificationOut, NotificationPage
 from services.notifier.application.list_notifications import list_notifications
-from services.notifier.application.ports import Language, Texts, Transactions
+from services.notifier.application.ports import Texts, Transactions
 from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import Person
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/notifier/v1")
 @router.get("/notifications")
 async def list_own_notifications(
     person: Person,
-    preferred: PreferredLanguage,
+    language: PreferredLanguage,
     response: Response,
     here: Here,
     cursor: Annotated[str | None, Query(max_length=CURSOR_CHARACTERS_MAX)] = None,
@@ -52,7 +52,6 @@ async def list_own_notifications(
         limit=limit,
         before=read_cursor(cursor) if cursor is not None else None,
     )
-    language = Language(preferred)
     return NotificationPage(
         items=[NotificationOut.of(entry, here.texts, language) for entry in page.entries],
         next_cursor=write_cursor(page.next_place) if page.next_place else None,

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from services.notifier.application.ports import InboxEntry, Language, SmsState, Texts
+from services.notifier.application.ports import InboxEntry, SmsState, Texts
+from shared.kernel.wording import Language
 
 SmsStatus = Literal[
     "queued", "submitted", "delivered", "undeliverable", "unknown", "suppressed", "overtaken"

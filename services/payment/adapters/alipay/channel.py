@@ -30,7 +30,6 @@ from services.payment.application.ports import DueAttempt, PayerDetails
 from services.payment.domain.channel import (
     Capabilities,
     ChannelKind,
-    ChannelName,
     Method,
     OpensIn,
 )
@@ -55,11 +54,12 @@ from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.next_action import QrCode, Redirect, SdkString, Started
 from shared.kernel.clock import Clock
 from shared.kernel.money import Money
+from shared.kernel.wording import Wording
 
 ALIPAY = Capabilities(
     id="alipay",
     kind=ChannelKind.CASHIER,
-    name=ChannelName(zh="支付宝", en="Alipay"),
+    name=Wording(zh="支付宝", en="Alipay"),
     # `out_trade_no` is unique for ever; a day is longer than any order lives.
     idempotency_window=timedelta(hours=24),
     # 0.01 to 100,000,000 yuan.

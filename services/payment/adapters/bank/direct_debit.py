@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 
 from services.payment.application.ports import DueAttempt
-from services.payment.domain.channel import Capabilities, ChannelKind, ChannelName
+from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.channel_answer import (
     AwaitingPayer,
     ChannelAnswer,
@@ -25,13 +25,14 @@ from services.payment.domain.channel_answer import (
 from services.payment.domain.failure_reason import FailureReason
 from shared.kernel.clock import Clock, to_rfc3339
 from shared.kernel.money import CURRENCY, Money
+from shared.kernel.wording import Wording
 
 log = logging.getLogger(__name__)
 
 BANK_DIRECT_DEBIT = Capabilities(
     id="bank-direct-debit",
     kind=ChannelKind.DIRECT,
-    name=ChannelName(zh="银行代扣", en="Bank direct debit"),
+    name=Wording(zh="银行代扣", en="Bank direct debit"),
     # The bank never forgets an attempt; a day is longer than a send is tried again.
     idempotency_window=timedelta(hours=24),
     minimum=Money(1),

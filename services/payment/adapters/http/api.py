@@ -15,10 +15,11 @@ from services.payment.adapters.http import channels as channels_api
 from services.payment.adapters.http import returns as returns_api
 from services.payment.adapters.http.models import OrderOut, StreamTicket, Words
 from services.payment.adapters.http.order_streams import End, Told, Watch
-from services.payment.adapters.http.parts import Here, InLanguage, Parts, answer_if_changed, find
+from services.payment.adapters.http.parts import Here, Parts, answer_if_changed, find
 from services.payment.adapters.postgres.views import OrderView
 from services.payment.adapters.redis.stream_tickets import LIFETIME_SECONDS, TICKET_CHARACTERS_MAX
-from services.payment.domain.status_text import Language
+from shared.kernel.wording import Language
+from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import Person
 
 # How long a page waits before it opens the stream again after a cut.
@@ -39,7 +40,7 @@ for part in (attempts_api, channels_api, returns_api):
 async def read_order(
     order_id: UUID,
     person: Person,
-    language: InLanguage,
+    language: PreferredLanguage,
     here: Here,
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
@@ -65,7 +66,7 @@ async def create_stream_ticket(order_id: UUID, person: Person, here: Here) -> St
 async def stream_order(
     order_id: UUID,
     ticket: Annotated[str, Query(min_length=1, max_length=TICKET_CHARACTERS_MAX)],
-    language: InLanguage,
+    language: PreferredLanguage,
     here: Here,
     last_event_id: Annotated[int, Query(ge=0, le=VERSION_MAX)] = 0,
 ) -> Response:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.payment.adapters.http.attempt_models import NewAttempt, StartedOut
 from services.payment.adapters.http.models import OrderOut
-from services.payment.adapters.http.parts import Here, InLanguage, Parts, find, told_in
+from services.payment.adapters.http.parts import Here, Parts, find, told_in
 from services.payment.adapters.metrics import ATTEMPTS_STARTED
 from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.application.close_attempts import want_attempt_closed
@@ -23,12 +23,13 @@ from services.payment.application.start_attempts import StartAttempt, open_attem
 from services.payment.domain.next_action import Started
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
-from services.payment.domain.refusal import CHANNEL_SILENT, Wording, filled, refused
-from services.payment.domain.status_text import Language
+from services.payment.domain.refusal import CHANNEL_SILENT, named, refused
 from shared.kernel.errors import Unavailable
 from shared.kernel.ids import new_id
+from shared.kernel.wording import Language, Wording
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
+from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import IdempotencyKey, Person
 
 # 192 bits from the system's source: not to be guessed by anybody who asks for ever.
@@ -57,7 +58,7 @@ async def start_attempt(
     key: IdempotencyKey,
     person: Person,
     request: Request,
-    language: InLanguage,
+    language: PreferredLanguage,
     here: Here,
 ) -> Response:
     """Begin to pay at a cashier: the answer says what the payer must do next.
@@ -127,7 +128,7 @@ async def _start(
         reason = attempt.reason.value if attempt.reason else None
         raise refused("attempt_declined", channel=here.channel_name(body.channel), reason=reason)
     if started is None and attempt.status is not AttemptStatus.SUCCEEDED:
-        detail = filled(CHANNEL_SILENT, here.channel_name(body.channel)).zh
+        detail = named(CHANNEL_SILENT, here.channel_name(body.channel)).zh
         raise Unavailable("channel_silent", detail, retry_after_seconds=SILENT_RETRY_SECONDS)
     is_paid = attempt.status is AttemptStatus.SUCCEEDED
     return _shown(attempt, None if is_paid else started, begun)
@@ -170,7 +171,7 @@ async def close_attempt(
     order_id: UUID,
     attempt_id: UUID,
     person: Person,
-    language: InLanguage,
+    language: PreferredLanguage,
     here: Here,
 ) -> Response:
     """Give an attempt up: closed at the channel first, so that no money comes by it any more.

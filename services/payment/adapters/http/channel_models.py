@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field
 
 from services.payment.domain.channel import Capabilities, Method
-from services.payment.domain.status_text import Language
+from shared.kernel.wording import Language
 
 Fen = Annotated[int, Field(description="1/100 yuan")]
 Seconds = Annotated[int, Field(ge=0)]
@@ -77,7 +77,7 @@ class ChannelOut(BaseModel):
             {
                 "id": channel.id,
                 "kind": channel.kind.value,
-                "name": channel.name.zh if language is Language.ZH else channel.name.en,
+                "name": channel.name.in_language(language),
                 "usable": reason is None,
                 "reason": reason,
                 "slow": channel.id in slow,

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from services.payment.adapters.http.channel_models import ChannelOut, ChannelPage
-from services.payment.adapters.http.parts import Here, InLanguage, Parts
+from services.payment.adapters.http.parts import Here, Parts
 from services.payment.adapters.metrics import NOTIFICATION_SECONDS, NOTIFICATIONS
 from services.payment.application.hear_notifications import Hearing
 from services.payment.application.ports import CashierChannel, HeardNotification
@@ -24,6 +24,7 @@ from services.payment.domain.channel_notification import (
     VerifiedNotification,
 )
 from services.payment.domain.refusal import refused
+from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import Person
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ callbacks = APIRouter(route_class=_Unread)
 
 @router.get("/channels")
 async def list_channels(
-    _person: Person, language: InLanguage, here: Here, response: Response
+    _person: Person, language: PreferredLanguage, here: Here, response: Response
 ) -> ChannelPage:
     """The ways to pay: what each can do, and whether a payment can begin there now."""
     response.headers["Vary"] = "Accept-Language"

@@ -9,11 +9,12 @@ from uuid import UUID
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from services.payment.adapters.postgres.views import OrderView
-from services.payment.domain.channel import Capabilities, ChannelName
+from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.situation import standing_of
-from services.payment.domain.status_text import Language, describe
+from services.payment.domain.status_text import describe
 from shared.kernel.clock import to_rfc3339
+from shared.kernel.wording import Language, Wording
 
 Fen = Annotated[int, Field(description="1/100 yuan")]
 Instant = Annotated[
@@ -27,15 +28,14 @@ AttemptStatusOut = Literal[
 ]
 
 # An order may name a channel that nobody runs any more, or never did.
-UNKNOWN_CHANNEL = ChannelName(zh="原付款方式", en="the way you paid")
+UNKNOWN_CHANNEL = Wording(zh="原付款方式", en="the way you paid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupportLine:
     """Whom people can call."""
 
-    name_zh: str
-    name_en: str
+    name: Wording
     phone: str
 
 
@@ -49,7 +49,7 @@ class Words:
     now: datetime
     stopped: Container[str] = ()
 
-    def channel_name(self, channel_id: str) -> ChannelName:
+    def channel_name(self, channel_id: str) -> Wording:
         channel = self.channels.get(channel_id)
         return channel.name if channel else UNKNOWN_CHANNEL
 
@@ -84,8 +84,7 @@ class StatusOut(BaseModel):
             language=words.language,
             now=words.now,
         )
-        support, is_zh = words.support, words.language is Language.ZH
-        name = support.name_zh if is_zh else support.name_en
+        support = words.support
         return cls(
             headline=status.headline,
             explanation=status.explanation,
@@ -93,7 +92,7 @@ class StatusOut(BaseModel):
             next_update_by=status.next_update_by,
             can_pay=status.can_pay,
             can_retry=status.can_retry,
-            support=Support(name=name, phone=support.phone),
+            support=Support(name=support.name.in_language(words.language), phone=support.phone),
         )
 
 

@@ -25,15 +25,13 @@ from services.payment.domain.refusal import (
     CHANNEL_SILENT,
     CHANNEL_STOPPED,
     PaymentRefused,
-    Wording,
-    filled,
+    named,
 )
-from services.payment.domain.status_text import Language
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Refused, Unavailable
+from shared.kernel.wording import Language, Wording
 from shared.runtime.database.database import Database
 from shared.runtime.http.client_address import ClientAddresses
-from shared.runtime.http.languages import PreferredLanguage
 
 # A phone may keep what it shows, but asks each time whether it is still true.
 OWN_CACHE = "private, no-cache"
@@ -93,7 +91,7 @@ class Parts:
 
     def channel_name(self, channel_id: str) -> Wording:
         channel = self.channels.get(channel_id)
-        return Wording(channel.name.zh, channel.name.en) if channel else Wording("", "")
+        return channel.name if channel else Wording("", "")
 
 
 async def _parts(request: Request) -> Parts:
@@ -101,12 +99,7 @@ async def _parts(request: Request) -> Parts:
     return parts
 
 
-async def _language(preferred: PreferredLanguage) -> Language:
-    return Language(preferred)
-
-
 Here = Annotated[Parts, Depends(_parts)]
-InLanguage = Annotated[Language, Depends(_language)]
 
 
 async def find(here: Parts, order_id: UUID, person_id: UUID) -> OrderView:
@@ -133,7 +126,7 @@ def told_in(language: Language, channel: Wording) -> Iterator[None]:
     except Unavailable as outage:
         if outage.code not in OUTAGES:
             raise
-        detail = filled(OUTAGES[outage.code], channel).in_language(language)
+        detail = named(OUTAGES[outage.code], channel).in_language(language)
         seconds = outage.retry_after_seconds
         raise Unavailable(outage.code, detail, retry_after_seconds=seconds) from outage
 

@@ -12,13 +12,14 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
 from services.payment.adapters.http.models import Fen, Instant, OrderStatusOut, StatusOut, Words
-from services.payment.adapters.http.parts import Here, InLanguage, Parts, told_in
+from services.payment.adapters.http.parts import Here, Parts, told_in
 from services.payment.adapters.metrics import RETURNS_ASKED
 from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.adapters.postgres.views import OrderView, read_order
-from services.payment.domain.refusal import Wording, refused
-from services.payment.domain.status_text import Language
+from services.payment.domain.refusal import refused
+from shared.kernel.wording import Language, Wording
 from shared.runtime.http.edge import OPEN_QUERY
+from shared.runtime.http.languages import PreferredLanguage
 from shared.runtime.http.web import Strict
 
 ReturnToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
@@ -65,7 +66,9 @@ class ReturnOut(BaseModel):
 
 # Alipay appends what it signed to the way back: it proves nothing, and is not read.
 @router.get("/returns/{return_token}", openapi_extra={OPEN_QUERY: True})
-async def read_return(return_token: ReturnToken, language: InLanguage, here: Here) -> ReturnOut:
+async def read_return(
+    return_token: ReturnToken, language: PreferredLanguage, here: Here
+) -> ReturnOut:
     """How the payment stands to which this token leads back."""
     order_id = await _order_of(here, return_token, language)
     return await _shown(here, order_id, language)
@@ -73,7 +76,7 @@ async def read_return(return_token: ReturnToken, language: InLanguage, here: Her
 
 @router.post("/returns/{return_token}/asks", status_code=202)
 async def ask_for_return(
-    return_token: ReturnToken, body: ReturnAsk, language: InLanguage, here: Here
+    return_token: ReturnToken, body: ReturnAsk, language: PreferredLanguage, here: Here
 ) -> ReturnOut:
     """The payer is back and wants to know: the channel is asked at once, nothing is concluded."""
     order_id = await _order_of(here, return_token, language)

@@ -29,7 +29,6 @@ from services.payment.application.ports import DueAttempt, PayerDetails
 from services.payment.domain.channel import (
     Capabilities,
     ChannelKind,
-    ChannelName,
     Method,
     OpensIn,
 )
@@ -51,11 +50,12 @@ from services.payment.domain.channel_notification import (
 from services.payment.domain.next_action import Started
 from shared.kernel.clock import Clock
 from shared.kernel.money import Money
+from shared.kernel.wording import Wording
 
 WECHATPAY = Capabilities(
     id="wechatpay",
     kind=ChannelKind.CASHIER,
-    name=ChannelName(zh="微信支付", en="WeChat Pay"),
+    name=Wording(zh="微信支付", en="WeChat Pay"),
     # `out_trade_no` is unique for ever; a day is longer than any order lives.
     idempotency_window=timedelta(hours=24),
     minimum=Money(1),

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from services.payment.domain.channel import ChannelName
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import AttemptStatus, MoneyDecision, PaymentAttempt
 from services.payment.domain.payment_order import (
@@ -21,9 +20,7 @@ from services.payment.domain.payment_order import (
 from services.payment.domain.situation import Situation, Standing, standing_of
 from services.payment.domain.status_text import (
     TEXTS,
-    Language,
     StatusForPerson,
-    clock_time,
     describe,
 )
 from services.payment.tests.building import (
@@ -34,9 +31,10 @@ from services.payment.tests.building import (
     an_unknown_attempt,
 )
 from shared.kernel.ids import new_id
+from shared.kernel.wording import Language, Wording, clock_words
 from testing.builders import SOME_TIME
 
-ALIPAY = ChannelName(zh="支付宝", en="Alipay")
+ALIPAY = Wording(zh="支付宝", en="Alipay")
 HEADLINE_CHARACTERS_MAX = 14
 PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 FORBIDDEN = re.compile(r"系统|繁忙|稍后再|失败|失效|订单已关闭|ERR|[0-9]{3}\b|成功")
@@ -293,7 +291,7 @@ def test_times_carry_the_date_when_it_is_not_today_in_china() -> None:
     # 04:30 UTC is 12:30 in China; 15:59 UTC is the last minute of that day there.
     later = SOME_TIME + timedelta(hours=11, minutes=29)
 
-    assert clock_time(later, language=Language.ZH, now=SOME_TIME) == "23:59"
+    assert clock_words(later, language=Language.ZH, now=SOME_TIME) == "23:59"
     next_day = later + timedelta(minutes=1)
-    assert clock_time(next_day, language=Language.ZH, now=SOME_TIME) == "11月25日 00:00"
-    assert clock_time(next_day, language=Language.EN, now=SOME_TIME) == "25 Nov 00:00"
+    assert clock_words(next_day, language=Language.ZH, now=SOME_TIME) == "11月25日 00:00"
+    assert clock_words(next_day, language=Language.EN, now=SOME_TIME) == "00:00 on 25 November"
