@@ -16,7 +16,7 @@ SETTINGS = {
 }
 PASSES = """
 import sys
-from shared.runtime import crash_points
+from shared.runtime.ground import crash_points
 if sys.argv[1]:
     crash_points.arm(sys.argv[1])
 for turn in range(4):

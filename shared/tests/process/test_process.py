@@ -17,7 +17,8 @@ import httpx2
 import pytest
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_SECONDS = 20.0
+# A fault, not slowness: a machine with much else to do starts a process within a minute.
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass
