@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 LOCK := requirements-dev.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz properties bench bench-quick bench-growth bench-callback bench-starts crash crash-quick mutations
+.PHONY: help setup up down status logs demo test check fmt docs lock keys compose-up compose-smoke compose-watch compose-down cluster-keys cluster-smoke render rules fuzz properties proofs bench bench-compare bench-quick bench-growth bench-callback bench-starts crash crash-quick mutations
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ bench: setup ## measure throughput and latency, beside pgbench and a naive saga 
 
 bench-quick: setup ## the same in three minutes, to see that it works
 	@$(RUN) -m bench --quick
+
+# CPU until ready, idle memory, the second `up`: OLD=f846347 make bench-compare
+OLD ?= f846347
+bench-compare: setup ## run an older revision (OLD=…) and this tree alternately, and print ratios
+	@$(RUN) -m bench.compare $(OLD)
 
 bench-growth: setup ## measure throughput beside 10⁴, 10⁵ and 10⁶ settled orders (15 minutes)
 	@$(RUN) -m bench.growth
@@ -119,6 +124,11 @@ properties: setup ## thousands of orders of payments, faults and closing, drawn 
 	@SONGHE_TEST_LONG=1 SONGHE_BILL_RUNS=2000 SONGHE_MACHINE_RUNS=2000 SONGHE_TEST_DOUBLE_PAYS=200 $(RUN) -m pytest -q \
 	  services/payment/tests/orders/test_attempt_machine.py services/payment/tests/orders/test_bill_machine.py services/payment/tests/orders/test_pay_and_close_raced.py \
 	  tests/integration/test_double_pay.py
+
+# `make test` has a short form of each of these: docs/proofs.md.
+proofs: properties ## the long forms of what `make test` proves in short, and `make properties`
+	@SONGHE_TEST_LONG=1 $(RUN) -m pytest -q \
+	  tests/integration/test_poison.py tests/integration/test_stopping.py shared/tests/messaging/test_relay.py
 
 rules: ## check the Prometheus rules, their tests and configurations (needs promtool, or its image)
 	@deploy/observability/rules.sh

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from devstack.stack import Stack
 from testing.eventually import eventually
+from testing.long_form import form
 from tests.integration.support.letters import open_letters, operate
 from tests.integration.support.load import crowd, pay_all, statuses, until_all_paid
 from tests.integration.support.people import People, Person
 from tests.integration.support.topics import Record, send, until_consumed
 from tests.integration.support.workers import faulty_worker
 
-GOOD_COUNT = 1000
+GOOD_COUNT = form(short=100, long=1000)
 TOPIC_OF = {"billing": "payment.orders", "payment": "billing.contributions"}
 
 
-async def test_poison_among_a_thousand_good_records_stops_only_its_own_key(
+async def test_poison_among_many_good_records_stops_only_its_own_key(
     stack: Stack, people: People, tmp_path: Path
 ) -> None:
     good = await crowd(people, GOOD_COUNT)

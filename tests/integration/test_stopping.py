@@ -13,6 +13,7 @@ import pytest
 from devstack.stack import Stack
 from shared.catalogue import PROCESSES, SERVICES
 from testing.eventually import eventually
+from testing.long_form import form
 from tests.integration.support.load import until_all_paid
 from tests.integration.support.own_processes import own_processes
 from tests.integration.support.people import People, Person
@@ -25,10 +26,10 @@ GROUPS = (
     ("sandbox",),
 )
 # Enough that every process has a request or an event in hands when its signal comes.
-WALKERS = 10
+WALKERS = form(short=5, long=10)
 PAUSE_SECONDS = 0.05
 # Of people who logged in before: nobody gets a code while no SMS can be sent.
-RESERVE = 80
+RESERVE = form(short=40, long=80)
 
 
 class Walkers:

@@ -19,7 +19,8 @@ import pytest
 from testing.child import free_port
 
 ROOT = Path(__file__).parents[3]
-DEADLINE_SECONDS = 20.0
+# A fault, not slowness: a machine with much else to do starts a process within a minute.
+DEADLINE_SECONDS = 60.0
 
 
 @dataclass
