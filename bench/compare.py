@@ -17,8 +17,9 @@ from statistics import mean
 
 import psutil
 
-from devstack.plan import ROOT, SERVICES
+from devstack.plan import ROOT
 from devstack.report import Report
+from shared.catalogue import SERVICES
 
 ROUNDS = 2
 KINDS = ("worker", "api")
