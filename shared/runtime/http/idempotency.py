@@ -23,8 +23,10 @@ from shared.runtime.http.problems import render
 
 REPLAYED_HEADER = "Idempotency-Replayed"
 JSON_HEADERS = {"Content-Type": "application/json"}
-# Nothing was decided: the same key may be answered otherwise next time. So it is with 5xx.
+# Nothing was decided: the same key may be answered otherwise next time. So it is with 5xx, and with
+# whatever says when to come again.
 NEVER_STORED = frozenset({400, 401, 429})
+RETRY_AFTER_HEADER = "Retry-After"
 
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(CAST(:lock AS bigint))")
 FIND = text(
@@ -88,7 +90,8 @@ async def answer_once(
     """Run `use_case` in one transaction, unless this key already has an answer.
 
     `request` is everything that the caller asked, path parameters included: another request
-    under the same key is refused with 422. Raises Refused, also for `request_in_progress`.
+    under the same key is refused with 422. A refusal that invites to try again
+    (`retry_after_seconds`) is never stored. Raises Refused, also for `request_in_progress`.
     """
     scope = _Scope(str(subject), operation, key)
     request_hash = _hash(request)
@@ -98,7 +101,7 @@ async def answer_once(
         if stored is not None:
             return _response(stored)
         answer = await _run(unit, use_case)
-        if _is_stored(answer.status):
+        if _is_stored(answer):
             await _store(unit, scope, request_hash, answer)
         crash_points.reach("http.before_commit")
     crash_points.reach("http.after_commit")
@@ -131,14 +134,15 @@ async def _find(unit: Unit, scope: _Scope, request_hash: bytes) -> Answer | None
 
 
 async def _run(unit: Unit, use_case: UseCase) -> Answer:
-    """A refusal undoes what the use case did, and is an answer like any other."""
+    """A refusal undoes what the use case did; where it decides, it is an answer like any other."""
     try:
         async with unit.savepoint():
             return await use_case(unit)
     except Refused as refusal:
-        if not _is_stored(refusal.status):
+        answer = _answer_of(refusal)
+        if not _is_stored(answer):
             raise
-        return _answer_of(refusal)
+        return answer
 
 
 async def _store(unit: Unit, scope: _Scope, request_hash: bytes, answer: Answer) -> None:
@@ -151,8 +155,11 @@ async def _store(unit: Unit, scope: _Scope, request_hash: bytes, answer: Answer)
     await unit.connection.execute(STORE, stored)
 
 
-def _is_stored(status: int) -> bool:
-    return status < 500 and status not in NEVER_STORED
+def _is_stored(answer: Answer) -> bool:
+    """Whether it stays true: who is told to come again must not find yesterday's answer."""
+    if RETRY_AFTER_HEADER in answer.headers:
+        return False
+    return answer.status < 500 and answer.status not in NEVER_STORED
 
 
 def _answer_of(refusal: Refused) -> Answer:

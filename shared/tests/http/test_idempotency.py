@@ -199,6 +199,7 @@ async def test_a_refusal_undoes_the_work_and_is_stored(database: Database, key: 
         Refused("unknown", "Who?", status=401),
         Refused("too_many", "Wait.", status=429),
         Refused("unavailable", "Later.", status=503),
+        Refused("not_yet", "Come again.", extra={"retry_after_seconds": 5}),
         Unavailable("unavailable", "Later."),
         Malformed("never"),
         Contradiction("both"),
