@@ -134,6 +134,10 @@ class CashierAttempts(Protocol):
         """All open attempts of these orders shall be closed at their channels, from now on."""
         ...
 
+    async def want_again(self, attempt_id: UUID, *, now: datetime) -> None:
+        """Its payer came back: the wish to close this open attempt is taken back."""
+        ...
+
     async def ask_now(self, order_id: UUID, *, now: datetime, pause: timedelta) -> bool:
         """Make the attempts due for a query that are open, or may be paid late;
 

@@ -259,7 +259,8 @@ def _not_opened_yet(attempt: PaymentAttempt, asking: Asking) -> PaymentAttempt:
     """A cashier may know an order only when the payer opens it: until then it waits for them."""
     if attempt.status is AttemptStatus.UNKNOWN:
         attempt = _moved(attempt, AttemptStatus.AWAITING_PAYER)
-    return replace(attempt, due_at=_wait_for_margin(attempt, asking))
+    due_at = _wait_for_margin(attempt, asking)
+    return replace(attempt, last_not_there_at=asking.asked_at, due_at=due_at)
 
 
 def _wait_for_margin(attempt: PaymentAttempt, asking: Asking) -> datetime:
@@ -302,7 +303,7 @@ def _not_there_after_expiry(
     order: PaymentOrder, attempt: PaymentAttempt, asking: Asking
 ) -> Outcome:
     first_at = attempt.last_not_there_at
-    if first_at is None:
+    if first_at is None or first_at < attempt.expires_at + NOT_THERE_MARGIN:
         seen_once = replace(
             attempt,
             not_there_count=1,
@@ -395,7 +396,12 @@ def _show_changes(before: PaymentOrder, attempt: PaymentAttempt, outcome: Outcom
     if after == attempt:
         return outcome
     order = outcome.order
-    seen = (after.status, after.promised_until) != (attempt.status, attempt.promised_until)
-    if seen and order.version == before.version:
+    if _as_seen(after) != _as_seen(attempt) and order.version == before.version:
         order = payment_order.shown_anew(order)
     return replace(outcome, order=order, attempt=replace(after, version=attempt.version + 1))
+
+
+def _as_seen(attempt: PaymentAttempt) -> tuple[object, ...]:
+    """What people can see of it: one given up that is not there is in nobody's way."""
+    is_out_of_the_way = attempt.close_wanted_at is not None and attempt.is_absent
+    return attempt.status, attempt.promised_until, is_out_of_the_way

@@ -76,6 +76,7 @@ class PaymentAttempt(msgspec.Struct, frozen=True, kw_only=True):
     channel said it took, right amount or not. `method` is the way a payer opened the cashier.
     `close_wanted_at`: since when nobody shall pay by it any more. `asked_at`: when the payer
     last came back and wanted to know. `ended_at`: when it was declined or closed.
+    `last_not_there_at`: when the channel last did not know it, if it never did since.
     """
 
     id: UUID
@@ -120,6 +121,17 @@ class PaymentAttempt(msgspec.Struct, frozen=True, kw_only=True):
     def is_direct(self) -> bool:
         """Charged by us, without a cashier and its payer."""
         return self.method is None
+
+    @property
+    def is_absent(self) -> bool:
+        """The channel does not know it, as far as was heard last: nobody opened its page."""
+        waits = self.status in (AttemptStatus.STARTED, AttemptStatus.AWAITING_PAYER)
+        return waits and self.last_not_there_at is not None
+
+    @property
+    def may_have_paid(self) -> bool:
+        """Whether its money may be on its way, though nobody knows."""
+        return self.is_open and (self.is_direct or self.status is AttemptStatus.UNKNOWN)
 
     def waits_for_debit(self, now: datetime) -> bool:
         """Announced, and not sent before its time."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from services.payment.domain.channel import SHORTEST_EXPIRY
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import AttemptStatus, MoneyDecision, PaymentAttempt
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER, OrderStatus, PaymentOrder
@@ -25,6 +26,7 @@ class Situation(StrEnum):
     WAITING_IN_CASHIER = "waiting_in_cashier"
     WAITING_CHANNEL_STOPPED = "waiting_channel_stopped"
     WAITING_AFTER_DECLINE = "waiting_after_decline"
+    WAITING_FOR_THE_END = "waiting_for_the_end"
     CLOSING_ATTEMPT = "closing_attempt"
     CLOSING_ORDER = "closing_order"
     DEBIT_ANNOUNCED = "debit_announced"
@@ -98,8 +100,14 @@ def _while_requested(
     asked = _newest(a for a in attempts if a.is_open and a.is_asked_since(now - ASKING_LIMIT))
     if asked is not None and asked.asked_at is not None:
         return _asking(asked, since=asked.asked_at, now=now)
-    if now < order.expires_at:
+    if now + SHORTEST_EXPIRY <= order.expires_at:
         return _with_the_payer(order, attempts, stopped=stopped)
+    if now < order.expires_at:
+        return Standing(
+            situation=Situation.WAITING_FOR_THE_END,
+            attempt=_newest(attempts),
+            next_update_by=order.expires_at,
+        )
     return _over(order, attempts, now=now)
 
 
@@ -117,7 +125,7 @@ def _with_the_payer(
     """Nothing moves before the payer does: in a cashier, or by choosing one."""
     newest = _newest(attempts)
     situation = Situation.WAITING_FOR_PAYER
-    if newest is not None and newest.status is AttemptStatus.AWAITING_PAYER:
+    if newest is not None and _is_in_its_cashier(newest):
         situation = Situation.WAITING_IN_CASHIER
         if newest.close_wanted_at is not None:
             situation = Situation.CLOSING_ATTEMPT
@@ -128,6 +136,12 @@ def _with_the_payer(
     elif newest is None and order.channel == CHOSEN_BY_PAYER:
         situation = Situation.WAITING_FOR_CHOICE
     return Standing(situation=situation, attempt=newest, next_update_by=order.expires_at)
+
+
+def _is_in_its_cashier(attempt: PaymentAttempt) -> bool:
+    """Not where it was given up and its channel does not know it: there is nothing to cancel."""
+    is_given_up = attempt.close_wanted_at is not None and attempt.is_absent
+    return attempt.status is AttemptStatus.AWAITING_PAYER and not is_given_up
 
 
 def _over(order: PaymentOrder, attempts: Sequence[PaymentAttempt], *, now: datetime) -> Standing:

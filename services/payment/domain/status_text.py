@@ -119,6 +119,19 @@ TEXTS: dict[Situation, Text] = {
         ),
         can_pay=True,
     ),
+    Situation.WAITING_FOR_THE_END: Text(
+        zh=Words(
+            "付款时间马上就到",
+            "来不及开始新的付款了。付款页面开着的，请在 {expires} 前付完。过了时间不扣钱。",
+            "{expires} 以后在这里看结果；没有付的可以重新下单。",
+        ),
+        en=Words(
+            "The time to pay is almost over",
+            "No new payment can begin any more. If a page to pay is open, finish before {expires}."
+            " If time runs out nothing is charged.",
+            "See the result here after {expires}. If you did not pay, you can order again.",
+        ),
+    ),
     Situation.CLOSING_ATTEMPT: Text(
         zh=Words(
             "正在取消{channel}的付款",

@@ -1,6 +1,6 @@
 """What payment's endpoints give."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -13,6 +13,7 @@ from services.payment.domain.channel import Capabilities
 from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.situation import standing_of
 from services.payment.domain.status_text import describe
+from services.payment.domain.way import is_payable
 from shared.kernel.clock import to_rfc3339
 from shared.kernel.wording import Language, Wording
 
@@ -48,10 +49,18 @@ class Words:
     language: Language
     now: datetime
     stopped: Container[str] = ()
+    # Those that this process can call, and that answered when they were called last.
+    cashiers: Sequence[Capabilities] = ()
 
     def channel_name(self, channel_id: str) -> Wording:
         channel = self.channels.get(channel_id)
         return channel.name if channel else UNKNOWN_CHANNEL
+
+    def is_payable(self, view: OrderView) -> bool:
+        """Whether one of the channels would begin a payment now."""
+        return is_payable(
+            view.order, view.attempts, self.cashiers, stopped=self.stopped, now=self.now
+        )
 
 
 class Support(BaseModel):
@@ -90,7 +99,7 @@ class StatusOut(BaseModel):
             explanation=status.explanation,
             next_step=status.next_step,
             next_update_by=status.next_update_by,
-            can_pay=status.can_pay,
+            can_pay=status.can_pay and words.is_payable(view),
             can_retry=status.can_retry,
             support=Support(name=support.name.in_language(words.language), phone=support.phone),
         )

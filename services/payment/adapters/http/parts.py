@@ -87,6 +87,7 @@ class Parts:
             language=language,
             now=self.clock.now(),
             stopped=self.switches.stopped,
+            cashiers=[called.capabilities for called in self.cashiers.values()],
         )
 
     def channel_name(self, channel_id: str) -> Wording:

@@ -53,6 +53,13 @@ WANT_CLOSED = text(
     WHERE order_id = ANY(CAST(:order_ids AS uuid[])) AND method IS NOT NULL AND {OPEN}
     """
 )
+# The lease stays here, too: a close under way is recorded, and then the attempt is over.
+WANT_AGAIN = text(
+    f"""
+    UPDATE payment_attempt SET close_wanted_at = NULL, due_at = :now, version = version + 1
+    WHERE id = :id AND {OPEN}
+    """
+)
 # Also what ended and is still asked about: its payer may know better than the channel did.
 ASK_NOW = text(
     f"""
@@ -104,6 +111,9 @@ class PostgresCashierAttempts:
 
     async def want_closed(self, order_ids: Sequence[UUID], *, now: datetime) -> None:
         await self._connection.execute(WANT_CLOSED, {"order_ids": list(order_ids), "now": now})
+
+    async def want_again(self, attempt_id: UUID, *, now: datetime) -> None:
+        await self._connection.execute(WANT_AGAIN, {"id": attempt_id, "now": now})
 
     async def ask_now(self, order_id: UUID, *, now: datetime, pause: timedelta) -> bool:
         asked = await self._connection.execute(

@@ -528,3 +528,14 @@ def test_a_payer_who_asks_is_answered_from_frequent_queries() -> None:
     outcome = decide(order, attempt, AwaitingPayer(), cashier(after=later))
 
     assert outcome.attempt.due_at == SOME_TIME + later + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("answer", [AwaitingPayer(), Unknown(UnknownCause.TIMEOUT)])
+def test_what_the_channel_knows_or_does_not_answer_about_is_not_absent(answer: Answer) -> None:
+    order = an_order()
+    absent = decide(order, waiting(order), NotThere(), cashier()).attempt
+
+    heard = decide(order, absent, answer, cashier(after=MINUTE)).attempt
+
+    assert absent.is_absent
+    assert not heard.is_absent

@@ -161,6 +161,11 @@ def at_a_cashier(order: PaymentOrder, **fields: object) -> PaymentAttempt:
         ({"status": AttemptStatus.DECLINED}, Situation.WAITING_AFTER_DECLINE),
         ({"status": AttemptStatus.CLOSED}, Situation.WAITING_FOR_PAYER),
         ({"close_wanted_at": SOME_TIME}, Situation.CLOSING_ATTEMPT),
+        (
+            {"close_wanted_at": SOME_TIME, "last_not_there_at": SOME_TIME},
+            Situation.WAITING_FOR_PAYER,
+        ),
+        ({"last_not_there_at": SOME_TIME}, Situation.WAITING_IN_CASHIER),
         ({"asked_at": SOME_TIME}, Situation.ASKING_CHANNEL),
         ({"asked_at": SOME_TIME - timedelta(seconds=15)}, Situation.WAITING_IN_CASHIER),
     ],
@@ -175,6 +180,18 @@ def test_every_state_of_an_attempt_at_a_cashier_is_told(
     assert standing.situation is situation
     assert standing.next_update_by is not None
     assert status.can_pay == (situation is not Situation.ASKING_CHANNEL)
+
+
+@pytest.mark.parametrize("fields", [None, {}, {"status": AttemptStatus.CLOSED}])
+def test_in_the_last_minute_nobody_is_sent_to_begin(fields: dict[str, object] | None) -> None:
+    order = an_order()
+    attempts = [] if fields is None else [at_a_cashier(order, **fields)]
+
+    standing, status = shown(order, *attempts, after=timedelta(minutes=29, seconds=1))
+
+    assert standing.situation is Situation.WAITING_FOR_THE_END
+    assert not status.can_pay
+    assert status.next_update_by == EXPIRES_AT
 
 
 def test_a_stopped_channel_is_told_only_to_those_who_would_begin_to_pay_there() -> None:

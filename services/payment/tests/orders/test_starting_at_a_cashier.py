@@ -3,10 +3,13 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from uuid import UUID
 
+import httpx2
 import pytest
 
+from services.payment.domain.channel_answer import AwaitingPayer
 from services.payment.domain.payment_attempt import Call
 from services.payment.domain.payment_order import CHOSEN_BY_PAYER
 from services.payment.domain.switch import ALL_CHANNELS
@@ -200,21 +203,169 @@ async def test_another_channel_closes_the_open_attempt_there(
     assert [call for call, _ in wechatpay.calls] == [Call.START]
 
 
-async def test_an_attempt_nobody_opened_is_watched_while_another_begins_but_not_a_third(
+async def test_an_attempt_nobody_opened_is_watched_while_others_begin(
     payment: Payment, alipay: FakeCashier
 ) -> None:
     alipay.opens_late = True
     order_id, payer_id = await a_cashier_order(payment)
-    await payment.start(order_id, payer_id)
+    first = (await payment.start(order_id, payer_id)).json()["attempt_id"]
 
     second = await payment.start(order_id, payer_id, channel=OTHER_CASHIER.id)
+    too_soon = await payment.start(order_id, payer_id, method="mini", openid="o1")
     await payment.world.run()
     third = await payment.start(order_id, payer_id, method="mini", openid="o1")
+    alipay.pay(UUID(first).hex)
+    await payment.world.run_to_the_end()
 
     assert second.status_code == 201
-    assert third.status_code == 409
-    assert third.json()["code"] == "attempts_open"
-    assert len(await payment.world.rows("SELECT id FROM payment_attempt")) == 2
+    assert (too_soon.status_code, too_soon.json()["code"]) == (409, "attempts_open")
+    assert third.status_code == 201
+    statuses = {
+        str(row["id"]): row["status"]
+        for row in await payment.world.rows("SELECT id, status FROM payment_attempt")
+    }
+    assert statuses == {
+        first: "SUCCEEDED",
+        second.json()["attempt_id"]: "CLOSED",
+        third.json()["attempt_id"]: "CLOSED",
+    }
+    assert (await payment.world.order(order_id))["status"] == "SETTLED"
+
+
+async def test_two_pages_given_up_that_nobody_opened_lock_nobody_out(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    alipay.opens_late = True
+    order_id, payer_id = await a_cashier_order(payment)
+    begun = []
+    for way in ({"method": "wap"}, {"method": "mini", "openid": "o1"}):
+        begun.append((await payment.start(order_id, payer_id, **way)).json()["attempt_id"])
+        await payment.give_up(order_id, begun[-1], payer_id)
+    order = (await payment.read(order_id, payer_id)).json()
+
+    again = await payment.start(order_id, payer_id)
+    elsewhere = await payment.start(order_id, payer_id, channel=OTHER_CASHIER.id)
+
+    assert order["status_for_person"]["headline"] == "等您付款"
+    assert order["status_for_person"]["can_pay"]
+    assert (again.status_code, again.json()["attempt_id"]) == (201, begun[0])
+    assert elsewhere.status_code == 201
+    assert len(await payment.world.rows("SELECT id FROM payment_attempt")) == 3
+
+
+@pytest.mark.parametrize("opens_late", [True, False])
+async def test_who_comes_back_to_a_way_goes_on_with_the_same_attempt_and_page(
+    payment: Payment, alipay: FakeCashier, *, opens_late: bool
+) -> None:
+    alipay.opens_late = opens_late
+    order_id, payer_id = await a_cashier_order(payment)
+
+    first = (await payment.start(order_id, payer_id)).json()
+    other = (await payment.start(order_id, payer_id, channel=OTHER_CASHIER.id)).json()
+    back = (await payment.start(order_id, payer_id)).json()
+    alipay.pay(UUID(first["attempt_id"]).hex)
+    await payment.world.run_to_the_end()
+
+    assert (back["attempt_id"], back["next_action"]) == (
+        first["attempt_id"],
+        first["next_action"],
+    )
+    attempts = await payment.world.rows("SELECT id, status FROM payment_attempt")
+    assert {str(row["id"]): row["status"] for row in attempts} == {
+        first["attempt_id"]: "SUCCEEDED",
+        other["attempt_id"]: "CLOSED",
+    }
+    assert Call.CLOSE not in [call for call, _ in alipay.calls]
+
+
+async def test_the_wish_to_close_is_taken_back_once_and_may_come_again(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    alipay.opens_late = True
+    order_id, payer_id = await a_cashier_order(payment)
+    attempt_id = (await payment.start(order_id, payer_id)).json()["attempt_id"]
+    await payment.give_up(order_id, attempt_id, payer_id)
+
+    await payment.start(order_id, payer_id)
+    taken_back = (await payment.world.attempt(order_id))["close_wanted_at"]
+    alipay.book[UUID(attempt_id).hex] = AwaitingPayer()
+    given_up = await payment.give_up(order_id, attempt_id, payer_id)
+
+    assert taken_back is None
+    assert given_up.json()["attempts"][0]["status"] == "closed"
+    assert alipay.calls[-1] == (Call.CLOSE, UUID(attempt_id).hex)
+
+
+async def test_nobody_comes_back_while_money_may_be_on_its_way_elsewhere(
+    payment: Payment, alipay: FakeCashier, wechatpay: FakeCashier
+) -> None:
+    alipay.opens_late = True
+    order_id, payer_id = await a_cashier_order(payment)
+    await payment.start(order_id, payer_id)
+    await payment.start(order_id, payer_id, channel=OTHER_CASHIER.id)
+    wechatpay.inject("unknown", on=Call.QUERY)
+    payment.world.clock.advance(timedelta(seconds=5))
+    await payment.world.run()
+
+    back = await payment.start(order_id, payer_id, key="k1")
+    order = (await payment.read(order_id, payer_id)).json()
+    payment.world.clock.advance(timedelta(seconds=int(back.headers["retry-after"])))
+    await payment.world.run()
+    later = await payment.start(order_id, payer_id, key="k1")
+
+    assert (back.status_code, back.json()["code"]) == (409, "outcome_unknown")
+    assert back.json()["next_update_by"] == order["status_for_person"]["next_update_by"]
+    assert not order["status_for_person"]["can_pay"]
+    assert later.status_code == 201
+    assert "idempotency-replayed" not in later.headers
+
+
+@pytest.mark.parametrize("opens_late", [True, False])
+async def test_can_pay_is_said_only_where_a_way_begins_and_refusals_end_in_their_time(
+    payment: Payment, alipay: FakeCashier, *, opens_late: bool
+) -> None:
+    """A page, and two more steps of its payer in every combination; then every way is tried."""
+    alipay.opens_late = opens_late
+    for more in product(("mini", "elsewhere", "give up", "asked"), repeat=2):
+        steps = ("wap", *more)
+        order_id, payer_id = await a_cashier_order(payment)
+        for step in steps:
+            await take_step(payment, order_id, payer_id, step)
+        order = (await payment.read(order_id, payer_id)).json()
+
+        answers = [await take_step(payment, order_id, payer_id, way) for way in WAYS]
+
+        statuses = [answer.status_code for answer in answers if answer is not None]
+        assert not order["status_for_person"]["can_pay"] or 201 in statuses, (steps, statuses)
+        for way, refused in zip(WAYS, answers, strict=True):
+            if refused is not None and refused.status_code == 409:
+                wait = timedelta(seconds=int(refused.headers["retry-after"]))
+                payment.world.clock.advance(wait)
+                await payment.world.run()
+                again = await take_step(payment, order_id, payer_id, way)
+                assert again is not None
+                assert again.status_code == 201, (steps, way, again.text)
+
+
+WAYS: dict[str, dict[str, str]] = {
+    "wap": {},
+    "mini": {"method": "mini", "openid": "o1"},
+    "elsewhere": {"channel": OTHER_CASHIER.id},
+}
+
+
+async def take_step(
+    payment: Payment, order_id: UUID, payer_id: UUID, step: str
+) -> httpx2.Response | None:
+    """Begin in a way, give up the newest attempt, or let the loop ask."""
+    if step in WAYS:
+        return await payment.start(order_id, payer_id, **WAYS[step])
+    attempts = (await payment.read(order_id, payer_id)).json()["attempts"]
+    if step == "give up" and attempts:
+        await payment.give_up(order_id, attempts[-1]["id"], payer_id)
+    if step == "asked":
+        await payment.world.run()
+    return None
 
 
 async def test_nobody_begins_again_while_money_may_be_on_its_way(
@@ -281,8 +432,12 @@ async def test_an_order_about_to_expire_begins_nothing(payment: Payment) -> None
     payment.world.clock.advance(timedelta(minutes=29, seconds=30))
 
     answer = await payment.start(order_id, payer_id)
+    order = (await payment.read(order_id, payer_id)).json()
 
     assert answer.json()["code"] == "order_expires_now"
+    assert answer.json()["next_update_by"] > order["expires_at"]
+    assert order["status_for_person"]["headline"] == "付款时间马上就到"
+    assert not order["status_for_person"]["can_pay"]
 
 
 async def test_a_stranger_learns_nothing_and_begins_nothing(payment: Payment) -> None:
@@ -319,6 +474,7 @@ async def test_a_stopped_channel_begins_nothing_and_others_go_on(
     assert stopped.json()["code"] == "channel_stopped"
     assert stopped.json()["detail"] == "现在不能用支付宝付款，没有扣款。请换一种方式。"
     assert order["status_for_person"]["headline"] == "支付宝暂停付款"
+    assert order["status_for_person"]["can_pay"] == (channel == CASHIER.id)
     assert other.status_code == (201 if channel == CASHIER.id else 503)
     assert again.status_code == 201
 
