@@ -65,9 +65,10 @@ class Trade:
         return self.status in PAID
 
     def orders_the_same_as(self, new: NewTrade) -> bool:
+        """Whether the channel takes it for the first request again: its payer is part of that."""
         mine = (self.method, self.amount_fen, self.description, self.notify_url, self.passed_back)
         theirs = (new.method, new.amount_fen, new.description, new.notify_url, new.passed_back)
-        return mine == theirs
+        return (*mine, self.payer) == (*theirs, new.payer)
 
 
 class Trades:

@@ -146,6 +146,21 @@ async def test_an_order_closes_at_its_end(
     assert (again.status_code, again.json()["code"]) == (400, "ORDER_CLOSED")
 
 
+async def test_another_payer_is_refused_under_the_same_number(
+    wechatpay: WechatPayMerchant, box: Mailbox
+) -> None:
+    order = a_wechatpay_order(box)
+
+    first = await wechatpay.call("POST", f"{ORDERS}/jsapi", order)
+    other = await wechatpay.call(
+        "POST", f"{ORDERS}/jsapi", {**order, "payer": {"openid": "o-another"}}
+    )
+    again = await wechatpay.call("POST", f"{ORDERS}/jsapi", order)
+
+    assert (other.status_code, other.json()["code"]) == (403, "OUT_TRADE_NO_USED")
+    assert first.json() == again.json()
+
+
 @pytest.mark.parametrize("kind", ["jsapi", "app"])
 async def test_the_client_opens_what_the_merchant_signed(
     wechatpay: WechatPayMerchant, sandbox: httpx2.AsyncClient, box: Mailbox, kind: str
