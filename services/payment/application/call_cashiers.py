@@ -15,7 +15,7 @@ from services.payment.application.ports import (
     Unit,
 )
 from services.payment.application.record_calls import Given, record_calls
-from services.payment.domain.next_action import Started
+from services.payment.domain.next_action import OrderedOtherwise, Started
 from services.payment.domain.payment_attempt import Call
 from shared.kernel.clock import Clock
 from shared.kernel.leased_calls import Limits, Silence, call_in_time
@@ -40,13 +40,15 @@ class CashierCalls:
             lease_time=self.limits.lease_time,
         )
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> Started | None:
+    async def start(
+        self, due: DueAttempt, payer: PayerDetails
+    ) -> Started | OrderedOtherwise | None:
         """Start, or start again, and record what the channel said; None where it gave no page."""
         channel = self.channels.get(due.attempt.channel)
         if not isinstance(channel, CashierChannel):
             return None
         given = await self._call(due, partial(channel.start, payer=payer))
-        return given if isinstance(given, Started) else None
+        return given if isinstance(given, Started | OrderedOtherwise) else None
 
     async def close(self, due: DueAttempt) -> None:
         """Ask, close where nothing was paid, and record what the channel said."""

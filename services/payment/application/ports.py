@@ -18,7 +18,7 @@ from services.payment.domain.channel_notification import (
     VerifiedNotification,
 )
 from services.payment.domain.channel_offer import ChannelList
-from services.payment.domain.next_action import Started
+from services.payment.domain.next_action import StartAnswer
 from services.payment.domain.opening import Opening
 from services.payment.domain.operator_item import OperatorItem
 from services.payment.domain.payment_attempt import Call, PaymentAttempt
@@ -280,7 +280,7 @@ class CashierChannel(Channel, Protocol):
     raises NotificationRefused; amount and attempt are checked where the attempt is loaded.
     """
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started: ...
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> StartAnswer: ...
 
     async def close(self, due: DueAttempt) -> ChannelAnswer: ...
 

@@ -11,13 +11,13 @@ from services.payment.domain.channel_answer import (
     Unknown,
     UnknownCause,
 )
-from services.payment.domain.next_action import Started
+from services.payment.domain.next_action import OrderedOtherwise, Started
 from services.payment.domain.payment_attempt import Call
 from shared.kernel.clock import Clock
 from shared.kernel.leased_calls import Ended, Silence
 
 # What a call to a channel may come to: a cashier that was started gives a page as well.
-Given = Answer | Started
+Given = Answer | Started | OrderedOtherwise
 
 CAUSES = {
     Silence.TIMEOUT: UnknownCause.TIMEOUT,
@@ -56,4 +56,7 @@ def _answer(ended: Ended[DueAttempt, Given]) -> Answer:
         return NeverSent()
     if isinstance(ended.answer, Silence):
         return Unknown(CAUSES[ended.answer])
-    return AwaitingPayer() if isinstance(ended.answer, Started) else ended.answer
+    # Whatever the page: the channel has an unpaid order by this number.
+    if isinstance(ended.answer, Started | OrderedOtherwise):
+        return AwaitingPayer()
+    return ended.answer

@@ -28,13 +28,17 @@ STOPPED_RETRY_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartAttempt:
-    """What a payer chose. `attempt_id` is used where a new attempt begins."""
+    """What a payer chose. `attempt_id` is used where a new attempt begins.
+
+    `instead_of` is an attempt of this way that its channel keeps for another first request.
+    """
 
     order_id: UUID
     channel: str
     method: str
     has_openid: bool
     attempt_id: UUID
+    instead_of: UUID | None = None
 
 
 async def open_attempt(
@@ -45,8 +49,8 @@ async def open_attempt(
     Who comes back takes back the wish to close it; every other open attempt of the order is to be
     closed at its channel. Raises Refused: `order_finished`, `order_expires_now`,
     `channel_unknown`, `channel_starts_itself`, `method_unknown`, `openid_missing`,
-    `amount_not_taken`, `region_not_taken`, `outcome_unknown` (do not pay again), `attempts_open`; Unavailable
-    `channel_stopped`.
+    `amount_not_taken`, `region_not_taken`, `outcome_unknown` (do not pay again), `attempts_open`;
+    Unavailable `channel_stopped`.
     """
     order = (await unit.orders.lock([wanted.order_id]))[wanted.order_id]
     channel = _usable_channel(order, wanted, channels, await unit.switches.stopped())
@@ -56,7 +60,8 @@ async def open_attempt(
         closed_by = to_rfc3339(order.expires_at + CLOSING_LIMIT)
         raise refused("order_expires_now", next_update_by=closed_by)
     open_before = await unit.cashier_attempts.lock_open(order.id)
-    own = own_attempt(open_before, channel=wanted.channel, method=wanted.method)
+    fitting = [attempt for attempt in open_before if attempt.id != wanted.instead_of]
+    own = own_attempt(fitting, channel=wanted.channel, method=wanted.method)
     hindered = hindrance(open_before, own)
     if hindered is not None:
         raise _hindered(hindered, open_before, now)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.payment.domain.channel_answer import ChannelAnswer
+
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
@@ -49,3 +51,15 @@ class Started:
 
     next_action: NextAction
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedOtherwise:
+    """The channel keeps this number for a first request unlike this one, and it is not paid.
+
+    Another payer, or another text or address of ours: what begins now needs a number of its own.
+    """
+
+
+# What comes of a start at a cashier.
+StartAnswer = ChannelAnswer | Started | OrderedOtherwise

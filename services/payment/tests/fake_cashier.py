@@ -27,7 +27,7 @@ from services.payment.domain.channel_notification import (
     VerifiedNotification,
 )
 from services.payment.domain.failure_reason import FailureReason
-from services.payment.domain.next_action import Redirect, Started
+from services.payment.domain.next_action import OrderedOtherwise, Redirect, StartAnswer, Started
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.building import CASHIER
 from shared.kernel.clock import Clock, SystemClock
@@ -47,6 +47,8 @@ class FakeCashier:
     amounts: dict[str, Money] = field(default_factory=dict)
     calls: list[tuple[Call, str]] = field(default_factory=list)
     payers: list[PayerDetails] = field(default_factory=list)
+    # What came with the first request that opened a number: it must be the same again.
+    openids: dict[str, str | None] = field(default_factory=dict)
     faults: Counter[tuple[str, Call]] = field(default_factory=Counter)
     called: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event | None = None
@@ -75,7 +77,7 @@ class FakeCashier:
             }
         )
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> StartAnswer:
         number = due.attempt.number
         self.calls.append((Call.START, number))
         self.payers.append(payer)
@@ -86,6 +88,8 @@ class FakeCashier:
             return Unknown(UnknownCause.TIMEOUT)
         if self._fires("decline", Call.START):
             return Declined(FailureReason.REJECTED)
+        if self.openids.setdefault(number, payer.openid) != payer.openid:
+            return OrderedOtherwise()
         self.amounts[number] = due.attempt.amount
         if not self.opens_late:
             self.book.setdefault(number, AwaitingPayer())

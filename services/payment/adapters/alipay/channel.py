@@ -51,7 +51,14 @@ from services.payment.domain.channel_notification import (
     VerifiedNotification,
 )
 from services.payment.domain.failure_reason import FailureReason
-from services.payment.domain.next_action import QrCode, Redirect, SdkString, Started
+from services.payment.domain.next_action import (
+    OrderedOtherwise,
+    QrCode,
+    Redirect,
+    SdkString,
+    StartAnswer,
+    Started,
+)
 from shared.kernel.clock import Clock
 from shared.kernel.money import Money
 from shared.kernel.wording import Wording
@@ -81,6 +88,8 @@ PAGES = {
     "app": ("alipay.trade.app.pay", "QUICK_MSECURITY_PAY"),
 }
 QR_PRODUCT = "FACE_TO_FACE_PAYMENT"
+# The number is there already, from a request that was not this one.
+OTHER_CONTENT = "ACQ.CONTEXT_INCONSISTENT"
 DECLINES = {
     "ACQ.TOTAL_FEE_EXCEED": FailureReason.LIMIT_EXCEEDED,
     "ACQ.BUYER_BALANCE_NOT_ENOUGH": FailureReason.INSUFFICIENT_FUNDS,
@@ -104,7 +113,7 @@ class AlipayChannel:
     def capabilities(self) -> Capabilities:
         return replace(ALIPAY, usable=self._calls.is_usable)
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> StartAnswer:
         """Pages are signed here and call nobody: the order begins when the payer opens one."""
         if payer.method == "qr":
             return await self._create_qr(due)
@@ -163,7 +172,7 @@ class AlipayChannel:
         status = 503 if reason is RefusalReason.UNAVAILABLE else 400
         return ChannelReply(status, "text/plain", b"fail")
 
-    async def _create_qr(self, due: DueAttempt) -> ChannelAnswer | Started:
+    async def _create_qr(self, due: DueAttempt) -> StartAnswer:
         order = self._order(due, QR_PRODUCT)
         trade = await self._calls.ask(CREATE, order, notify_url=self._account.notify_url)
         if isinstance(trade, Unknown):
@@ -176,7 +185,10 @@ class AlipayChannel:
             return Declined(DECLINES[trade.sub_code])
         # Perhaps it was paid, or closed, after an earlier send.
         answer = await self.query(due)
-        return answer if isinstance(answer, Closed | Succeeded) else _refused()
+        if isinstance(answer, Closed | Succeeded):
+            return answer
+        is_unpaid = isinstance(answer, AwaitingPayer | NotThere)
+        return OrderedOtherwise() if is_unpaid and trade.sub_code == OTHER_CONTENT else _refused()
 
     def _order(self, due: DueAttempt, product: str) -> dict[str, str]:
         attempt = due.attempt

@@ -21,11 +21,11 @@ from services.payment.domain.channel_notification import (
     RefusalReason,
     VerifiedNotification,
 )
-from services.payment.domain.next_action import Started
+from services.payment.domain.next_action import StartAnswer
 from services.payment.domain.payment_attempt import Call
 from shared.runtime.ground import crash_points
 
-Told = TypeVar("Told", bound=ChannelAnswer | Started)
+Told = TypeVar("Told", bound=StartAnswer)
 
 
 class MeasuredDirectChannel:
@@ -55,7 +55,7 @@ class MeasuredCashierChannel:
     def capabilities(self) -> Capabilities:
         return self._channel.capabilities
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> StartAnswer:
         starting = self._channel.start(due, payer)
         return await _measured(self._channel, self._pace, Call.START, starting)
 

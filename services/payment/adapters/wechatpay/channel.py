@@ -47,7 +47,7 @@ from services.payment.domain.channel_notification import (
     RefusalReason,
     VerifiedNotification,
 )
-from services.payment.domain.next_action import Started
+from services.payment.domain.next_action import OrderedOtherwise, StartAnswer
 from shared.kernel.clock import Clock
 from shared.kernel.money import Money
 from shared.kernel.wording import Wording
@@ -70,8 +70,10 @@ WECHATPAY = Capabilities(
     has_bill=True,
 )
 TRANSACTIONS = "/v3/pay/transactions"
+# The order is there already, from a request that was not this one.
+NUMBER_USED = "OUT_TRADE_NO_USED"
 # The order is there already, in a state that only a query tells.
-ASK_INSTEAD = frozenset({"ORDERPAID", "ORDER_CLOSED", "OUT_TRADE_NO_USED", "TRADE_ERROR"})
+ASK_INSTEAD = frozenset({"ORDERPAID", "ORDER_CLOSED", NUMBER_USED, "TRADE_ERROR"})
 ACKNOWLEDGED = ChannelReply(204, None, b"")
 REFUSAL_STATUS = {
     RefusalReason.SIGNATURE: 401,
@@ -104,7 +106,7 @@ class WechatpayChannel:
     def capabilities(self) -> Capabilities:
         return replace(WECHATPAY, usable=self._calls.is_usable)
 
-    async def start(self, due: DueAttempt, payer: PayerDetails) -> ChannelAnswer | Started:
+    async def start(self, due: DueAttempt, payer: PayerDetails) -> StartAnswer:
         asked = order(self._account, due, payer)
         number = due.attempt.number
         reply = await self._calls.call(
@@ -113,8 +115,7 @@ class WechatpayChannel:
         if isinstance(reply, Unknown):
             return reply
         if reply.status != 200:
-            answer = await self._ask_instead(reply, due)
-            return Unknown(UnknownCause.SERVER_ERROR) if answer == NotThere() else _final(answer)
+            return await self._refused_start(reply, due)
         try:
             created = read(reply.body, Created)
         except ValueError:
@@ -179,6 +180,14 @@ class WechatpayChannel:
             raise Meaningless("another order")
         check_addressee(self._account, app_id=transaction.appid, merchant_id=transaction.mchid)
         return told_by_transaction(transaction)
+
+    async def _refused_start(
+        self, refusal: Reply, due: DueAttempt
+    ) -> ChannelAnswer | OrderedOtherwise:
+        answer = await self._ask_instead(refusal, due)
+        if answer == AwaitingPayer() and code_of(refusal) == NUMBER_USED:
+            return OrderedOtherwise()
+        return Unknown(UnknownCause.SERVER_ERROR) if answer == NotThere() else _final(answer)
 
     async def _ask_instead(self, refusal: Reply, due: DueAttempt) -> ChannelAnswer:
         """What a query says, where the refusal means that the order has moved on."""

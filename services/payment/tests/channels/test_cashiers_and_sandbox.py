@@ -4,6 +4,7 @@ Adapters and sandbox are two implementations written apart: each checks the othe
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace as replace_payer
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +34,6 @@ from services.payment.adapters.wechatpay.keys import WechatpayKeyFolder
 from services.payment.application.ports import CashierChannel, DueAttempt, PayerDetails
 from services.payment.domain.channel_answer import (
     AwaitingPayer,
-    ChannelAnswer,
     Closed,
     NotThere,
     Succeeded,
@@ -44,7 +44,15 @@ from services.payment.domain.channel_notification import (
     RawNotification,
     RefusalReason,
 )
-from services.payment.domain.next_action import QrCode, Redirect, SdkFields, SdkString, Started
+from services.payment.domain.next_action import (
+    OrderedOtherwise,
+    QrCode,
+    Redirect,
+    SdkFields,
+    SdkString,
+    StartAnswer,
+    Started,
+)
 from services.payment.domain.opening import first_attempt
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.building import an_order
@@ -70,7 +78,7 @@ class Payer:
         self._fake = fake
         self._box = box
 
-    async def pay(self, started: ChannelAnswer | Started) -> None:
+    async def pay(self, started: StartAnswer) -> None:
         cashier = httpx2.URL(await self.open(started))
         if cashier.host == FAKE_HOST:
             number = cashier.path.removeprefix("/")
@@ -79,7 +87,7 @@ class Payer:
             return
         await self._sandbox.post(cashier.copy_with(path=f"{cashier.path}/pay"))
 
-    async def open(self, started: ChannelAnswer | Started) -> str:
+    async def open(self, started: StartAnswer) -> str:
         assert isinstance(started, Started), started
         match started.next_action:
             case Redirect(url) | QrCode(url):
@@ -266,6 +274,41 @@ async def test_the_same_start_again_leads_to_the_same_cashier(
 
     assert isinstance(started[0], Started)
     assert started[0] == started[1]
+
+
+@pytest.mark.parametrize("channel", ["fake", "wechatpay"])
+async def test_another_payer_needs_another_number_and_the_first_can_be_closed(
+    channels: dict[str, CashierChannel], channel: str
+) -> None:
+    due, adapter = a_due_attempt(channel), channels[channel]
+    parent = a_payer("jsapi")
+    child = replace_payer(parent, openid="o-childs-phone")
+
+    answers = [await adapter.start(due, payer) for payer in (parent, child, parent)]
+    waiting = await adapter.query(due)
+    closed = await adapter.close(due)
+    anew = await adapter.start(a_due_attempt(channel), child)
+
+    assert isinstance(answers[0], Started)
+    assert answers[1] == OrderedOtherwise()
+    assert isinstance(answers[2], Started)
+    assert (waiting, closed) == (AwaitingPayer(), Closed())
+    assert isinstance(anew, Started)
+
+
+@pytest.mark.parametrize("channel", ["wechatpay", "alipay"])
+async def test_what_we_ask_otherwise_after_a_change_of_ours_needs_another_number(
+    channels: dict[str, CashierChannel], channel: str
+) -> None:
+    due, adapter = a_due_attempt(channel), channels[channel]
+    method = {"wechatpay": "native", "alipay": "qr"}[channel]
+
+    first = await adapter.start(due, a_payer(method))
+    other_text = DueAttempt(due.attempt, due.call, due.lease, due.payer_id, "2026-12")
+    again = await adapter.start(other_text, a_payer(method))
+
+    assert isinstance(first, Started)
+    assert again == OrderedOtherwise()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,14 @@ from services.payment.domain.channel_notification import (
     RawNotification,
     RefusalReason,
 )
-from services.payment.domain.next_action import QrCode, Redirect, SdkFields, Started
+from services.payment.domain.next_action import (
+    OrderedOtherwise,
+    QrCode,
+    Redirect,
+    SdkFields,
+    StartAnswer,
+    Started,
+)
 from services.payment.tests.building import AMOUNT
 from services.payment.tests.cashier_attempts import a_due_attempt
 from services.payment.tests.cashier_wire import (
@@ -273,6 +280,26 @@ async def test_an_order_that_was_paid_is_found_when_it_is_started_again(
         return wechatpay.reply(200, wechatpay.transaction())
 
     assert await wechatpay.channel(handler).start(DUE, H5) == PAID
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "expected"),
+    [
+        ("OUT_TRADE_NO_USED", "NOTPAY", OrderedOtherwise()),
+        ("OUT_TRADE_NO_USED", "SUCCESS", PAID),
+        ("OUT_TRADE_NO_USED", "CLOSED", Closed()),
+        ("TRADE_ERROR", "NOTPAY", SERVER_ERROR),
+    ],
+)
+async def test_a_used_number_is_no_silence(
+    wechatpay: WechatpaySide, code: str, state: str, expected: StartAnswer
+) -> None:
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return wechatpay.reply(403, {"code": code, "message": "201 商户订单号重复"})
+        return wechatpay.reply(200, wechatpay.transaction(trade_state=state))
+
+    assert await wechatpay.channel(handler).start(DUE, H5) == expected
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ async def test_can_pay_is_said_only_where_a_way_begins_and_refusals_end_in_their
 ) -> None:
     """A page, and two more steps of its payer in every combination; then every way is tried."""
     alipay.opens_late = opens_late
-    for more in product(("mini", "elsewhere", "give up", "asked"), repeat=2):
+    for more in product(("elsewhere", "give up", "asked"), repeat=2):
         steps = ("wap", *more)
         order_id, payer_id = await a_cashier_order(payment)
         for step in steps:
@@ -366,6 +366,57 @@ async def take_step(
     if step == "asked":
         await payment.world.run()
     return None
+
+
+async def test_another_account_at_the_channel_goes_on_under_a_new_number(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    order_id, payer_id = await a_cashier_order(payment)
+    parent = {"method": "mini", "openid": "o-parents-phone"}
+    child = {"method": "mini", "openid": "o-childs-phone"}
+
+    first = await payment.start(order_id, payer_id, **parent)
+    second = await payment.start(order_id, payer_id, key="k1", **child)
+    again = await payment.start(order_id, payer_id, **child)
+    order = (await payment.read(order_id, payer_id)).json()
+
+    assert [first.status_code, second.status_code, again.status_code] == [201, 201, 201]
+    assert first.json()["attempt_id"] != second.json()["attempt_id"]
+    assert second.json()["attempt_id"] == again.json()["attempt_id"]
+    number = UUID(first.json()["attempt_id"]).hex
+    assert [call for call, of in alipay.calls if of == number][-2:] == [Call.QUERY, Call.CLOSE]
+    assert [attempt["status"] for attempt in order["attempts"]] == ["closed", "awaiting_payer"]
+
+
+async def test_a_number_that_cannot_be_closed_yet_lets_nobody_begin_under_another(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    order_id, payer_id = await a_cashier_order(payment)
+    await payment.start(order_id, payer_id, method="mini", openid="o-parents-phone")
+    alipay.inject("unknown", on=Call.CLOSE)
+
+    silent = await payment.start(order_id, payer_id, method="mini", openid="o-childs-phone")
+    payment.world.clock.advance(timedelta(seconds=int(silent.headers["retry-after"])))
+    await payment.world.run()
+    child = await payment.start(order_id, payer_id, method="mini", openid="o-childs-phone")
+
+    assert (silent.status_code, silent.json()["code"]) == (409, "outcome_unknown")
+    assert child.status_code == 201
+    rows = await payment.world.rows("SELECT status FROM payment_attempt ORDER BY created_at")
+    assert [row["status"] for row in rows] == ["CLOSED", "AWAITING_PAYER"]
+
+
+async def test_what_was_paid_by_the_first_account_is_not_begun_again(
+    payment: Payment, alipay: FakeCashier
+) -> None:
+    order_id, payer_id = await a_cashier_order(payment)
+    first = await payment.start(order_id, payer_id, method="mini", openid="o-parents-phone")
+    alipay.pay(UUID(first.json()["attempt_id"]).hex)
+
+    child = await payment.start(order_id, payer_id, method="mini", openid="o-childs-phone")
+
+    assert (child.status_code, child.json()["code"]) == (409, "order_finished")
+    assert len(await payment.world.rows("SELECT id FROM payment_attempt")) == 1
 
 
 async def test_nobody_begins_again_while_money_may_be_on_its_way(
