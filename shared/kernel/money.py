@@ -1,11 +1,14 @@
 """Money is an integer number of fen (1/100 yuan); there is no float anywhere near it."""
 
+import re
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Self
 
 CURRENCY = "CNY"
+# Sixteen digits are more than anybody owns; longer texts are no amounts, nor worth reading.
+PLAIN_YUAN = re.compile(r"(?P<yuan>[0-9]{1,16})(\.(?P<fen>[0-9]{1,2}))?")
+SHOWN_CHARACTERS = 32
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -37,8 +40,14 @@ class Money:
 
     @classmethod
     def of_yuan(cls, yuan: str) -> "Money":
-        """Read a published amount in yuan; raises ValueError where it has parts of a fen."""
-        fen = Decimal(yuan) * 100
-        if fen != fen.to_integral_value(ROUND_HALF_UP):
-            raise ValueError(f"{yuan} yuan is not a whole number of fen")
-        return cls(int(fen))
+        """Read a plain amount such as `1454.00`, `1454.5` or `1454`, as channels write it.
+
+        Raises ValueError for everything else: text for people (`1,454.00`), signs, exponents,
+        spaces, digits other than ASCII, more than two decimals (parts of a fen).
+        """
+        amount = PLAIN_YUAN.fullmatch(yuan)
+        if amount is None:
+            raise ValueError(
+                f"{yuan[:SHOWN_CHARACTERS]!r} is no plain amount with a whole number of fen"
+            )
+        return cls(int(amount["yuan"]) * 100 + int((amount["fen"] or "").ljust(2, "0")))

@@ -81,3 +81,55 @@ def test_only_whole_non_negative_numbers_are_amounts(wrong: object) -> None:
 def test_parts_of_a_fen_are_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="whole number of fen"):
         Money.of_yuan(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "1,454.00",
+        "",
+        " ",
+        "Infinity",
+        "-Infinity",
+        "NaN",
+        "sNaN",
+        "１４５４.００",
+        "٣",
+        "²",
+        "1e3",
+        "1E-2",
+        " 1 ",
+        "1\n",
+        "-1",
+        "+1",
+        "-0",
+        "1.",
+        ".5",
+        "1.000",
+        "1.5.0",
+        "1_000",
+        "0x1",
+        "9" * 17,
+        "9" * 10000,
+        "一",
+    ],
+)
+def test_what_is_no_plain_amount_is_a_value_error(wrong: str) -> None:
+    with pytest.raises(ValueError, match="no plain amount"):
+        Money.of_yuan(wrong)
+
+
+@given(
+    st.text()
+    | st.from_regex(r"\s?[+-]?[\d,_]*\.?\d*([eE][+-]?\d{1,4})?\s?")
+    | st.decimals().map(str)
+    | st.floats().map(str)
+)
+def test_a_text_is_read_exactly_or_refused(text: str) -> None:
+    try:
+        amount = Money.of_yuan(text)
+    except ValueError:
+        return
+    assert text.isascii()
+    assert set(text) <= set("0123456789.")
+    assert Decimal(text) * 100 == amount.fen
