@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.identity.application.refusals import OUTAGES
 from shared.kernel.errors import Unavailable
+from shared.runtime import redis_client
 
 # Redis answers within a millisecond; a person waits for this, so giving up early is better.
 TIMEOUT_SECONDS = 1.0
@@ -21,16 +20,9 @@ log = structlog.get_logger(__name__)
 
 def open_redis(url: str) -> Redis:
     """A lazy client with few connections; it answers bytes."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS_MAX,
-        timeout=TIMEOUT_SECONDS,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        # A command whose answer was lost may have counted a try: asking again would count two.
-        retry=Retry(NoBackoff(), 0),
+    return redis_client.open_redis(
+        url, connections=CONNECTIONS_MAX, timeout_seconds=TIMEOUT_SECONDS
     )
-    return Redis.from_pool(pool)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from services.notifier.adapters.metrics import CONTACT_LOOKUPS
 from shared.kernel.errors import Unavailable
+from shared.runtime import redis_client
 from shared.runtime.ground import crash_points
 from shared.runtime.keys.sealing import CannotOpen, Sealer
 from shared.runtime.keys.service_token import ServiceSigner
@@ -118,11 +119,8 @@ class IdentityContacts:
 
 def open_redis(url: str, *, connections: int = CONNECTIONS) -> Redis:
     """A lazy client that gives up fast: it only saves a call."""
-    return Redis.from_url(
-        url,
-        max_connections=connections,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+    return redis_client.open_redis(
+        url, connections=connections, timeout_seconds=REDIS_TIMEOUT_SECONDS
     )
 
 
