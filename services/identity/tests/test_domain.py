@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.identity.adapters.http.client_address import budget_name
 from services.identity.application.refusals import OUTAGES, REFUSALS
@@ -110,12 +111,53 @@ ADDRESSES = ClientAddresses([ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")
         ("127.0.0.1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
         ("::ffff:203.0.113.9", [], "203.0.113.9"),
         (None, ["198.51.100.7"], "unknown"),
+        # Forms that proxies write: Azure's gateway and AWS's balancer add the port.
+        ("10.0.0.2", ["198.51.100.7:51234"], "198.51.100.7"),
+        ("10.0.0.2", ["[2001:db8:1:2::7]:51234"], "2001:db8:1:2::/64"),
+        ("10.0.0.2", ["[2001:db8:1:2::7]"], "2001:db8:1:2::/64"),
+        ("10.0.0.2", ["[::ffff:198.51.100.7]:1"], "198.51.100.7"),
+        ("10.0.0.2", ["1.1.1.1, 198.51.100.7:51234, 10.0.0.3:80"], "198.51.100.7"),
+        ("127.0.0.1", ["198.51.100.7:"], "127.0.0.1"),
+        ("127.0.0.1", ["198.51.100.7:123456"], "127.0.0.1"),
+        ("127.0.0.1", ["[198.51.100.7]:80"], "127.0.0.1"),
+        ("127.0.0.1", ["[2001:db8::7"], "127.0.0.1"),
+        ("127.0.0.1", ["localhost:80"], "127.0.0.1"),
     ],
 )
 def test_only_trusted_proxies_may_say_who_the_client_is(
     peer: str | None, forwarded: list[str], address: str
 ) -> None:
     assert budget_name(ADDRESSES.of(peer, forwarded)) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "count"),
+    [
+        ("127.0.0.1", ["garbage"], 1),
+        ("127.0.0.1", ["198.51.100.7, garbage"], 1),
+        ("127.0.0.1", ["unknown, 10.0.0.2"], 1),
+        ("127.0.0.1", [""], 1),
+        ("127.0.0.1", ["198.51.100.7:51234"], 0),
+        ("127.0.0.1", ["garbage, 198.51.100.7"], 0),
+        ("203.0.113.9", ["garbage"], 0),
+        ("127.0.0.1", [], 0),
+    ],
+)
+def test_what_a_trusted_proxy_wrote_and_nobody_can_read_is_logged_and_counted(
+    peer: str, forwarded: list[str], count: int
+) -> None:
+    counted: list[bool] = []
+    addresses = ClientAddresses(
+        [ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")],
+        count_unreadable=lambda: counted.append(True),
+    )
+
+    with capture_logs() as logs:
+        addresses.of(peer, forwarded)
+
+    assert len(counted) == count
+    assert [line["event"] for line in logs] == ["forwarded_for_unreadable"] * count
+    assert "garbage" not in str(logs)
 
 
 def test_every_refusal_has_both_languages() -> None:

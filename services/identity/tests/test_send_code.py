@@ -122,6 +122,22 @@ async def test_the_budget_of_an_address_counts_all_its_phones(
     assert elsewhere.status_code == 202
 
 
+async def test_ports_behind_addresses_do_not_make_everybody_the_proxy(
+    settings: ApiSettings, redis: Redis, sandbox: httpx2.AsyncClient, keys: Path
+) -> None:
+    one_each = settings.model_copy(update={"sms_per_address_hourly_max": 1})
+
+    async with running_identity(one_each, redis=redis, sandbox=sandbox, keys=keys) as identity:
+        others = [
+            await identity.ask(new_phone(), **{"X-Forwarded-For": address})
+            for address in ("203.0.113.7:51234", "203.0.113.8:51234", "[2001:db8::7]:51234")
+        ]
+        again = await identity.ask(new_phone(), **{"X-Forwarded-For": "203.0.113.7:60000"})
+
+    assert [answer.status_code for answer in others] == [202] * 3
+    assert again.json()["code"] == "sms_address_limit_reached"
+
+
 async def test_a_client_cannot_choose_its_address(
     settings: ApiSettings, redis: Redis, sandbox: httpx2.AsyncClient, keys: Path
 ) -> None:

@@ -19,6 +19,7 @@ from services.identity.settings import ApiSettings, IdentitySettings
 from services.identity.wiring.database import SERVICE, open_pool
 from shared.kernel.clock import Clock, SystemClock
 from shared.runtime.database.database import Database
+from shared.runtime.ground.metrics import FORWARDED_UNREADABLE
 from shared.runtime.http.client_address import ClientAddresses
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
@@ -73,7 +74,9 @@ def compose_api(
         vault=vault,
         access_tokens=Es256AccessTokens(signing_keys),
         signing_keys=signing_keys,
-        client_addresses=ClientAddresses(settings.trusted_networks),
+        client_addresses=ClientAddresses(
+            settings.trusted_networks, count_unreadable=FORWARDED_UNREADABLE.inc
+        ),
         session_idle=settings.session_idle,
         clock=clock,
     )

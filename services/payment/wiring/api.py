@@ -30,6 +30,7 @@ from services.payment.wiring.database import SERVICE, open_pool
 from shared.kernel.clock import Clock, SystemClock
 from shared.kernel.wording import Wording
 from shared.runtime.database.database import Database, is_transient
+from shared.runtime.ground.metrics import FORWARDED_UNREADABLE
 from shared.runtime.http.client_address import ClientAddresses
 from shared.runtime.http.server import serve
 from shared.runtime.http.web import build_app
@@ -88,7 +89,9 @@ def compose_api(
         ),
         tickets=StreamTickets(redis),
         streams=streams,
-        client_addresses=ClientAddresses(settings.trusted_networks),
+        client_addresses=ClientAddresses(
+            settings.trusted_networks, count_unreadable=FORWARDED_UNREADABLE.inc
+        ),
         return_base_url=settings.payment_return_base_url,
         clock=clock,
     )

@@ -114,6 +114,9 @@ DUE_LOOP_ERRORS = _counter("due_loop_errors_total", "Steps of a loop that failed
 LOOP_LAG_SECONDS = _histogram(
     "loop_lag_seconds", "How late the event loop runs what is due", buckets=LAG_SECONDS
 )
+FORWARDED_UNREADABLE = _counter(
+    "forwarded_unreadable_total", "Addresses that a trusted proxy wrote and nobody can read"
+)
 BUILD_INFO = _gauge("build_info", "1; what runs here", "service", "version", "revision")
 SCHEMA_REVISION = _gauge(
     "schema_revision_info", "1; the migration of the database", "service", "revision"
