@@ -1,14 +1,14 @@
 """One port in front of the four APIs, so that a page has one origin.
 
-A streaming reverse proxy: it passes bytes on as they come, in both senses trusts nobody, and
-never forwards an internal endpoint.
+A streaming reverse proxy: it passes bytes on as they come, in both senses trusts nobody (but for
+balancers that its settings name), and never forwards an internal endpoint.
 """
 
 import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from entry.paths import service_of
 from entry.settings import EntrySettings
+from shared.runtime.http.client_address import ClientAddresses, Network, parse_networks
 from shared.runtime.http.draining import KEEP_ALIVE_SECONDS, DrainingServer
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -41,7 +42,8 @@ HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
     b"transfer-encoding upgrade".split()
 )
-# What a client says about where it comes from is not evidence; we say what we see.
+# What a client says about where it comes from is not evidence; we say what we see. Only what a
+# trusted proxy before us saw is kept: `X-Forwarded-For`.
 CLAIMS = frozenset(
     b"forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port "
     b"x-forwarded-prefix x-real-ip".split()
@@ -61,9 +63,11 @@ class Entry:
         services: Mapping[str, httpx2.URL],
         transport: httpx2.AsyncBaseTransport,
         *,
+        trusted_proxies: Iterable[Network] = (),
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._services = services
+        self._addresses = ClientAddresses(trusted_proxies)
         self._patience_seconds = patience_seconds
         self._patient = 0
         # A transport, not a client: no cookies kept, no redirects followed, no headers added
@@ -89,9 +93,10 @@ class Entry:
         scope = request.scope
         service = service_of(scope["raw_path"]) or ""
         try:
-            upstream = await self._send(
-                _request_for(self._services[service], request, body), request
+            message = _request_for(
+                self._services[service], request, body, came_through=self._came_through(request)
             )
+            upstream = await self._send(message, request)
         except httpx2.InvalidURL:
             answer = _problem(400, "malformed_request", "The request cannot be read.")
             await answer(scope, request.receive, send)
@@ -119,6 +124,12 @@ class Entry:
             if await request.is_disconnected():
                 raise ClientDisconnect
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _came_through(self, request: Request) -> str:
+        """`X-Forwarded-For` for the service: our peer, behind what it said if we trust it."""
+        peer = request.client.host if request.client else "unknown"
+        said = request.headers.getlist("x-forwarded-for") if self._addresses.trusts(peer) else []
+        return ", ".join([*said, peer])
 
     async def _pause(self, seconds: float) -> None:
         self._patient += 1
@@ -159,7 +170,9 @@ async def _read_body(request: Request) -> bytes | Response:
     return bytes(body)
 
 
-def _request_for(base: httpx2.URL, request: Request, body: bytes) -> httpx2.Request:
+def _request_for(
+    base: httpx2.URL, request: Request, body: bytes, *, came_through: str
+) -> httpx2.Request:
     query = request.scope["query_string"]
     target = request.scope["raw_path"] + (b"?" + query if query else b"")
     headers = [
@@ -167,9 +180,8 @@ def _request_for(base: httpx2.URL, request: Request, body: bytes) -> httpx2.Requ
         for name, value in _end_to_end(request.scope["headers"])
         if name not in CLAIMS and name != b"content-length"
     ]
-    peer = request.client.host if request.client else "unknown"
     headers += [
-        (b"x-forwarded-for", peer.encode()),
+        (b"x-forwarded-for", came_through.encode("latin-1")),
         (b"x-forwarded-proto", request.scope["scheme"].encode()),
     ]
     seconds = {
@@ -258,7 +270,11 @@ async def serve(settings: EntrySettings) -> None:
     )
     async with httpx2.AsyncHTTPTransport(trust_env=False, limits=limits) as transport:
         config = uvicorn.Config(
-            Entry(settings.services, transport),
+            Entry(
+                settings.services,
+                transport,
+                trusted_proxies=parse_networks(settings.trusted_proxies),
+            ),
             host=settings.entry_http_host,
             port=settings.entry_http_port,
             http="h11",

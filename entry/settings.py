@@ -1,10 +1,13 @@
 """Where the entry listens and where the services are."""
 
+from typing import Annotated
+
 import httpx2
+from pydantic import AfterValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.catalogue import SERVICES
-from shared.runtime.process.settings import HttpUrl, Port
+from shared.runtime.process.settings import HttpUrl, Port, check_networks
 
 
 class EntrySettings(BaseSettings):
@@ -18,6 +21,8 @@ class EntrySettings(BaseSettings):
     entry_billing_url: HttpUrl
     entry_payment_url: HttpUrl
     entry_notifier_url: HttpUrl
+    # Balancers before the entry whose X-Forwarded-For is kept: networks with commas; nobody's else.
+    trusted_proxies: Annotated[str, AfterValidator(check_networks)] = ""
 
     @property
     def services(self) -> dict[str, httpx2.URL]:

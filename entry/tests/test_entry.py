@@ -13,7 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devstack.ports import is_free
-from entry.proxy import BODY_LIMIT_BYTES, Entry, EntryServer
+from entry.proxy import BODY_LIMIT_BYTES, Entry, EntryServer, EntrySettings
+from shared.runtime.http.client_address import LOOPBACK, ClientAddresses, parse_networks
+from shared.runtime.process.settings import SettingsError, read_settings
 
 DEADLINE_SECONDS = 10.0
 
@@ -78,11 +80,19 @@ async def serving(application: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def door() -> AsyncIterator[Door]:
+    async with a_door() as door:
+        yield door
+
+
+@asynccontextmanager
+async def a_door(*, trusted: str = "") -> AsyncIterator[Door]:
     upstream = Upstream()
     async with serving(upstream) as behind, httpx2.AsyncHTTPTransport(trust_env=False) as transport:
         services = {name: httpx2.URL(behind) for name in ("identity", "billing", "payment")}
         services["notifier"] = httpx2.URL(f"http://127.0.0.1:{a_silent_port()}")
-        entry = Entry(services, transport, patience_seconds=0.2)
+        entry = Entry(
+            services, transport, trusted_proxies=parse_networks(trusted), patience_seconds=0.2
+        )
         async with serving(entry) as front:
             yield Door(front, upstream)
             upstream.release.set()
@@ -131,6 +141,56 @@ async def test_the_entry_says_itself_where_a_request_comes_from(
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert "forwarded" not in headers
     assert "x-real-ip" not in headers
+
+
+@pytest.mark.parametrize(
+    ("trusted", "claimed", "passed_on", "payer"),
+    [
+        ("127.0.0.0/8", ["203.0.113.7"], "203.0.113.7, 127.0.0.1", "203.0.113.7"),
+        ("127.0.0.0/8", ["203.0.113.7:51234"], "203.0.113.7:51234, 127.0.0.1", "203.0.113.7"),
+        ("127.0.0.0/8", ["[2001:db8::7]:1"], "[2001:db8::7]:1, 127.0.0.1", "2001:db8::7"),
+        # What the payer itself claimed stands before what the balancer saw, and is not believed.
+        ("127.0.0.0/8", ["8.8.8.8, 203.0.113.7"], "8.8.8.8, 203.0.113.7, 127.0.0.1", "203.0.113.7"),
+        (
+            "127.0.0.0/8",
+            ["8.8.8.8", "203.0.113.7"],
+            "8.8.8.8, 203.0.113.7, 127.0.0.1",
+            "203.0.113.7",
+        ),
+        ("127.0.0.0/8", [], "127.0.0.1", "127.0.0.1"),
+        ("", ["203.0.113.7"], "127.0.0.1", "127.0.0.1"),
+        ("10.0.0.0/8", ["203.0.113.7"], "127.0.0.1", "127.0.0.1"),
+    ],
+)
+async def test_behind_a_balancer_that_is_trusted_the_payers_address_arrives(
+    http: httpx2.AsyncClient, trusted: str, claimed: list[str], passed_on: str, payer: str
+) -> None:
+    claims = [("X-Forwarded-For", address) for address in claimed]
+    others = [("Forwarded", "for=203.0.113.9"), ("X-Real-IP", "::1"), ("X-Forwarded-Host", "x")]
+
+    async with a_door(trusted=trusted) as door:
+        await http.get(f"{door.url}/payment/v1/x", headers=claims + others)
+
+    headers = door.upstream.requests[0][2]
+    assert headers["x-forwarded-for"] == passed_on
+    assert not headers.keys() & {"forwarded", "x-real-ip", "x-forwarded-host"}
+    seen_by_service = ClientAddresses(parse_networks(LOOPBACK)).of("127.0.0.1", [passed_on])
+    assert str(seen_by_service) == payer
+
+
+@pytest.mark.parametrize("wrong", ["somewhere", "10.0.0.0/33", "10.0.0.1/8"])
+def test_networks_that_are_none_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("SONGHE_ENTRY_HTTP_PORT", "8000")
+    for service in ("IDENTITY", "BILLING", "PAYMENT", "NOTIFIER"):
+        monkeypatch.setenv(f"SONGHE_ENTRY_{service}_URL", "http://127.0.0.1:9")
+    assert read_settings(EntrySettings).trusted_proxies == ""
+
+    monkeypatch.setenv("SONGHE_TRUSTED_PROXIES", wrong)
+
+    with pytest.raises(SettingsError, match="SONGHE_TRUSTED_PROXIES"):
+        read_settings(EntrySettings)
 
 
 async def test_headers_about_the_connection_are_not_passed_on(

@@ -126,8 +126,9 @@ SigningKeyFolder = Annotated[Path, _readable(_signing_key_folder)]
 PublicKeyFolder = Annotated[Path, _readable(_public_key_folder)]
 
 
-def _networks(value: str | None) -> str | None:
-    parse_networks(value or "")
+def check_networks(value: str) -> str:
+    """The text of a setting with networks. Raises ValueError."""
+    parse_networks(value)
     return value
 
 
@@ -184,7 +185,7 @@ class ProxiedSettings(ServiceSettings):
     """What an API needs that must know from where its callers come."""
 
     # Proxies whose X-Forwarded-For is believed; in development those on this machine.
-    trusted_proxies: Annotated[str | None, AfterValidator(_networks)] = None
+    trusted_proxies: Annotated[str, AfterValidator(check_networks)] | None = None
 
     @property
     def trusted_networks(self) -> list[Network]:
