@@ -165,6 +165,10 @@ class Sessions(Protocol):
 
     async def mark_used(self, token_hash: bytes, now: datetime) -> None: ...
 
+    async def void_unused(self, session_id: UUID, now: datetime) -> None:
+        """The token that nobody used works no more; to show it is as bad as to show a used one."""
+        ...
+
     async def end(self, session_id: UUID, reason: EndReason, now: datetime) -> bool:
         """False where it had ended before."""
         ...

@@ -1,5 +1,9 @@
-"""Exchange a refresh token for a new pair; one shown for the second time ends its family."""
+"""Exchange a refresh token for a new pair; one shown for the second time ends its family.
 
+But the last one, at once and while its successor is unused, is answered again, once.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.identity.application.open_session import Tokens
@@ -12,6 +16,16 @@ from services.identity.domain.session import (
 )
 from shared.kernel.clock import Clock
 
+GIVES_TOKENS = (RefreshVerdict.ROTATE, RefreshVerdict.REPEAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The verdict, and the new tokens where it gives any."""
+
+    verdict: RefreshVerdict
+    tokens: Tokens | None = None
+
 
 async def refresh_session(
     unit: Unit,
@@ -21,25 +35,28 @@ async def refresh_session(
     idle: timedelta,
     access_tokens: AccessTokens,
     clock: Clock,
-) -> Tokens | RefreshVerdict:
+) -> Renewal:
     """New tokens, or the verdict why there are none.
 
-    A verdict is returned and not raised: ending the family must be committed.
+    A refusal is returned and not raised: ending the family must be committed.
     """
     token_hash = hash_refresh_token(refresh_token)
     shown = await unit.sessions.lock_token(token_hash)
     if shown is None:
-        return RefreshVerdict.ENDED
+        return Renewal(RefreshVerdict.ENDED)
     now = clock.now()
     verdict = shown.judge(arrived_at=arrived_at, now=now, idle=idle)
     if verdict is RefreshVerdict.REUSED:
         await unit.sessions.end(shown.session_id, EndReason.REUSE, now)
-    if verdict is not RefreshVerdict.ROTATE:
-        return verdict
+    if verdict not in GIVES_TOKENS:
+        return Renewal(verdict)
     successor = new_refresh_token()
-    await unit.sessions.mark_used(token_hash, now)
+    if verdict is RefreshVerdict.REPEAT:
+        await unit.sessions.void_unused(shown.session_id, now)
+    else:
+        await unit.sessions.mark_used(token_hash, now)
     await unit.sessions.add_token(shown.session_id, hash_refresh_token(successor), now)
-    return Tokens(
+    tokens = Tokens(
         insured_person_id=shown.insured_person_id,
         access_token=access_tokens.sign(
             insured_person_id=shown.insured_person_id, session_id=shown.session_id, now=now
@@ -47,3 +64,4 @@ async def refresh_session(
         expires_in=access_tokens.lifetime_seconds,
         refresh_token=successor,
     )
+    return Renewal(verdict, tokens)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_network
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -47,8 +48,9 @@ def a_token(
     issued_at: datetime = NOW - timedelta(hours=1),
     used_at: datetime | None = None,
     ended_at: datetime | None = None,
+    **more: Any,
 ) -> ShownToken:
-    return ShownToken(UUID(int=1), UUID(int=2), issued_at, used_at, ended_at)
+    return ShownToken(UUID(int=1), UUID(int=2), issued_at, used_at, ended_at, **more)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,14 @@ def a_token(
         (a_token(used_at=NOW - SECOND), RefreshVerdict.REUSED),
         (a_token(used_at=NOW), RefreshVerdict.REUSED),
         (a_token(used_at=NOW + SECOND), RefreshVerdict.OVERTAKEN),
+        (a_token(used_at=NOW, is_last_used=True), RefreshVerdict.REPEAT),
+        (a_token(used_at=NOW, is_last_used=True, is_void=True), RefreshVerdict.REUSED),
+        (a_token(used_at=NOW - 28 * SECOND, is_last_used=True), RefreshVerdict.REPEAT),
+        (a_token(used_at=NOW - 29 * SECOND, is_last_used=True), RefreshVerdict.REUSED),
+        (a_token(used_at=NOW + SECOND, is_last_used=True), RefreshVerdict.OVERTAKEN),
+        (a_token(used_at=NOW, is_last_used=True, ended_at=NOW), RefreshVerdict.ENDED),
+        (a_token(used_at=NOW - SECOND, repeated_at=NOW), RefreshVerdict.REUSED),
+        (a_token(used_at=NOW - SECOND, repeated_at=NOW + SECOND), RefreshVerdict.OVERTAKEN),
     ],
 )
 def test_a_shown_refresh_token_gets_its_verdict(token: ShownToken, verdict: RefreshVerdict) -> None:

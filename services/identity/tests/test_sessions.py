@@ -40,6 +40,7 @@ async def test_a_chain_of_refreshes_goes_on(identity: Identity) -> None:
 async def test_a_used_refresh_token_ends_the_whole_family(identity: Identity) -> None:
     first = await identity.logged_in()
     second = (await identity.refresh(first["refresh_token"])).json()
+    second = (await identity.refresh(second["refresh_token"])).json()
 
     reuse = await identity.refresh(first["refresh_token"])
 
@@ -55,7 +56,8 @@ async def test_reuse_in_one_session_leaves_the_others_of_the_person(identity: Id
     one = await identity.logged_in("+8613800138000")
     await identity.let_pass(60)
     other = await identity.logged_in("+8613800138000")
-    await identity.refresh(one["refresh_token"])
+    successor = (await identity.refresh(one["refresh_token"])).json()
+    await identity.refresh(successor["refresh_token"])
 
     await identity.refresh(one["refresh_token"])
 
@@ -74,6 +76,74 @@ async def test_of_parallel_refreshes_one_wins_and_the_family_lives(identity: Ide
     assert all("refresh_token" not in answer.json() for answer in losers)
     winner = next(answer for answer in answers if answer.status_code == 200).json()
     assert (await identity.refresh(winner["refresh_token"])).status_code == 200
+
+
+async def test_who_lost_the_answer_of_a_refresh_gets_another_once(identity: Identity) -> None:
+    first = await identity.logged_in()
+    lost = (await identity.refresh(first["refresh_token"])).json()
+
+    again = await identity.refresh(first["refresh_token"])
+
+    assert again.status_code == 200
+    found = again.json()
+    assert found["refresh_token"] not in (lost["refresh_token"], first["refresh_token"])
+    assert (await identity.me(found)).status_code == 200
+    heir = await identity.refresh(found["refresh_token"])
+    assert heir.status_code == 200
+    # That token's own answer may get lost as well.
+    assert (await identity.refresh(found["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize("shown", ["the same again", "the one in the lost answer", "an older one"])
+async def test_after_a_lost_answer_anything_else_ends_the_family(
+    identity: Identity, shown: str
+) -> None:
+    older = await identity.logged_in()
+    last = (await identity.refresh(older["refresh_token"])).json()
+    lost = (await identity.refresh(last["refresh_token"])).json()
+    found = (await identity.refresh(last["refresh_token"])).json()
+    tokens = {"the same again": last, "the one in the lost answer": lost, "an older one": older}
+
+    refused = await identity.refresh(tokens[shown]["refresh_token"])
+
+    assert (refused.status_code, refused.json()["code"]) == (401, "session_ended")
+    assert (await identity.refresh(found["refresh_token"])).status_code == 401
+    assert (await identity.me(found)).status_code == 401
+
+
+async def test_of_parallel_retries_after_a_lost_answer_one_wins_and_the_family_lives(
+    identity: Identity,
+) -> None:
+    first = await identity.logged_in()
+    await identity.refresh(first["refresh_token"])
+
+    answers = await asyncio.gather(*(identity.refresh(first["refresh_token"]) for _ in range(4)))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    winner = next(answer for answer in answers if answer.status_code == 200).json()
+    assert (await identity.refresh(winner["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(29, 200), (30, 401)])
+async def test_a_lost_answer_is_given_again_for_thirty_seconds(
+    settings: ApiSettings,
+    redis: Redis,
+    sandbox: httpx2.AsyncClient,
+    keys: Path,
+    seconds: int,
+    status: int,
+) -> None:
+    clock = FixedClock(SystemClock().now())
+    async with running_identity(
+        settings, redis=redis, sandbox=sandbox, keys=keys, clock=clock
+    ) as identity:
+        session = await identity.logged_in()
+        clock.advance(timedelta(seconds=1))
+        await identity.refresh(session["refresh_token"])
+        clock.advance(timedelta(seconds=seconds))
+        late = await identity.refresh(session["refresh_token"])
+
+    assert late.status_code == status
 
 
 async def test_who_logged_out_is_out(identity: Identity) -> None:

@@ -107,7 +107,10 @@ async def create_session(body: NewSession, here: Here) -> SessionTokens:
 
 @router.post("/sessions/refresh")
 async def renew_session(body: RefreshRequest, here: Here) -> SessionTokens:
-    """Exchange a refresh token; showing one that was used before ends the whole session."""
+    """Exchange a refresh token; showing one that was used before ends the whole session.
+
+    Who lost the answer may show the last one again, once, within 30 seconds.
+    """
     # Before the wait for a connection: what is used from now on, is used at the same time.
     arrived_at = here.clock.now()
     async with here.database.transaction() as unit:
@@ -119,10 +122,10 @@ async def renew_session(body: RefreshRequest, here: Here) -> SessionTokens:
             access_tokens=here.access_tokens,
             clock=here.clock,
         )
-    if isinstance(renewed, RefreshVerdict):
-        _refuse_refresh(renewed)
-    REFRESHES.labels(str(RefreshVerdict.ROTATE)).inc()
-    return SessionTokens.of(renewed)
+    REFRESHES.labels(str(renewed.verdict)).inc()
+    if renewed.tokens is None:
+        _refuse_refresh(renewed.verdict)
+    return SessionTokens.of(renewed.tokens)
 
 
 @router.delete("/sessions/current", status_code=204)
@@ -172,7 +175,6 @@ async def read_jwks(response: Response, here: Here) -> JwkSet:
 
 
 def _refuse_refresh(verdict: RefreshVerdict) -> NoReturn:
-    REFRESHES.labels(str(verdict)).inc()
     if verdict is RefreshVerdict.OVERTAKEN:
         raise refused("refresh_in_progress", retry_after_seconds=1)
     if verdict is RefreshVerdict.REUSED:

@@ -45,12 +45,28 @@ LOCK_SESSION = text(
 SHOWN_TOKEN = text(
     """
     SELECT session.id, session.person_id, session.ended_at,
-           refresh_token.issued_at, refresh_token.used_at
+           refresh_token.issued_at, refresh_token.used_at,
+           refresh_token.voided_at IS NOT NULL AS is_void,
+           NOT EXISTS (
+               SELECT FROM refresh_token AS other
+               WHERE other.session_id = session.id
+                 AND other.used_at >= refresh_token.used_at
+                 AND other.token_hash <> refresh_token.token_hash
+           ) AS is_last_used,
+           (SELECT max(other.voided_at) FROM refresh_token AS other
+            WHERE other.session_id = session.id) AS repeated_at
     FROM refresh_token JOIN session ON session.id = refresh_token.session_id
     WHERE refresh_token.token_hash = :token_hash
     """
 )
 MARK_USED = text("UPDATE refresh_token SET used_at = :now WHERE token_hash = :token_hash")
+# Never before it was issued, though that was by another process's clock.
+VOID_UNUSED = text(
+    """
+    UPDATE refresh_token SET used_at = GREATEST(:now, issued_at), voided_at = :now
+    WHERE session_id = :session_id AND used_at IS NULL
+    """
+)
 END_SESSION = text(
     """
     UPDATE session SET ended_at = :now, end_reason = :reason
@@ -123,10 +139,16 @@ class PostgresSessions:
             issued_at=row.issued_at,
             used_at=row.used_at,
             ended_at=row.ended_at,
+            is_void=row.is_void,
+            is_last_used=row.is_last_used,
+            repeated_at=row.repeated_at,
         )
 
     async def mark_used(self, token_hash: bytes, now: datetime) -> None:
         await self._connection.execute(MARK_USED, {"token_hash": token_hash, "now": now})
+
+    async def void_unused(self, session_id: UUID, now: datetime) -> None:
+        await self._connection.execute(VOID_UNUSED, {"session_id": session_id, "now": now})
 
     async def end(self, session_id: UUID, reason: EndReason, now: datetime) -> bool:
         ended = await self._connection.execute(
