@@ -23,6 +23,11 @@ REFUSALS = {
         "手机号格式不对。请写成 +86 加 11 位号码，例如 +8613800138000。",
         "This is not a mobile number. Write it like +8613800138000.",
     ),
+    "phone_range_not_supported": Text(
+        422,
+        "这个号段暂不支持。号码没有写错的话，请换一个手机号，或与我们联系。",
+        "Numbers of this range are not supported yet. Please use another mobile number.",
+    ),
     "phone_country_not_served": Text(
         422,
         "目前不能向这个国家或地区的号码发送验证码。请使用中国大陆手机号。",

@@ -18,7 +18,16 @@ REFRESH_TOKEN_PATTERN = r"^[A-Za-z0-9_-]{20,128}$"
 class NewSmsCode(Strict):
     """Phones are E.164."""
 
-    phone: Annotated[str, Field(min_length=1, max_length=32, examples=[PHONE_EXAMPLE])]
+    phone: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=32,
+            examples=[PHONE_EXAMPLE],
+            description="E.164 and nothing else: no spaces, hyphens or invisible marks, as a "
+            "clipboard may bring them; the page in front removes these and adds +86",
+        ),
+    ]
     purpose: Literal["login"]
 
 
