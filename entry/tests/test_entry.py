@@ -13,7 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from devstack.ports import is_free
-from entry.proxy import BODY_LIMIT_BYTES, Entry, EntryServer, EntrySettings
+from entry.proxy import BODY_LIMIT_BYTES, Entry, EntryServer
+from entry.settings import EntrySettings
 from shared.runtime.http.client_address import LOOPBACK, ClientAddresses, parse_networks
 from shared.runtime.process.settings import SettingsError, read_settings
 

@@ -5,7 +5,7 @@ Only adds: processes of the revision before keep running beside it.
 
 from alembic import op
 
-revision = "0007"
+revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None

@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from shared.runtime.redis_client import open_redis
+from shared.runtime.ground.redis_client import open_redis
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("shared/kernel", "shared/runtime", "services", "devstack", "sandbox")
-HOME = Path("shared/runtime/redis_client.py")
+HOME = Path("shared/runtime/ground/redis_client.py")
 CALLERS = 50
 OPENERS = ("Redis", "StrictRedis", "RedisCluster", "from_url")
 
