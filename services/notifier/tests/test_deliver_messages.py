@@ -20,6 +20,7 @@ from services.notifier.tests.world import (
 from shared.kernel.clock import SHANGHAI
 from shared.kernel.errors import LostGuard
 from shared.kernel.events import PaymentSettled
+from shared.kernel.leased_calls import Limits
 from shared.runtime.database.database import is_transient
 from testing.builders import (
     contribution_assessed,
@@ -196,13 +197,19 @@ async def test_a_slow_call_holds_up_no_other(world: World) -> None:
         await _settled(world)
     slow = SlowProvider()
     deliverer = world.deliverer(slow)
+    # So that no busy machine comes to the deadline.
+    deliverer.calls.limits = Limits(
+        concurrent_calls=8, call_timeout_seconds=60.0, lease_seconds=180.0
+    )
 
     while len(world.ended) < 19:
         await deliverer.step()
     while_it_waits = await world.sms_states()
+    is_waiting = slow.is_waiting
     slow.gate.set()
     await world.deliver(deliverer)
 
+    assert is_waiting
     assert while_it_waits == {"DELIVERED": 19, "SUBMITTED": 1}
     assert slow.waiting not in {delivery.id for delivery in world.ended[:19]}
     assert await world.sms_states() == {"DELIVERED": 20}

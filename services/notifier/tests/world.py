@@ -77,11 +77,15 @@ class SlowProvider:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.waiting: UUID | None = None
+        self.is_waiting = False
 
     async def send(self, reference: UUID, phone: str, sms: SmsText) -> Answer:
         if self.waiting is None:
-            self.waiting = reference
-            await self.gate.wait()
+            self.waiting, self.is_waiting = reference, True
+            try:
+                await self.gate.wait()
+            finally:
+                self.is_waiting = False
         return Answer.DELIVERED
 
     async def ask(self, reference: UUID) -> Answer:

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from services.identity.application.refusals import OUTAGES
 from shared.kernel.errors import Unavailable
-from shared.runtime import redis_client
+from shared.runtime.ground import redis_client
 
 # Redis answers within a millisecond; a person waits for this, so giving up early is better.
 TIMEOUT_SECONDS = 1.0

@@ -14,8 +14,7 @@ from redis.exceptions import RedisError
 
 from services.notifier.adapters.metrics import CONTACT_LOOKUPS
 from shared.kernel.errors import Unavailable
-from shared.runtime import redis_client
-from shared.runtime.ground import crash_points
+from shared.runtime.ground import crash_points, redis_client
 from shared.runtime.keys.sealing import CannotOpen, Sealer
 from shared.runtime.keys.service_token import ServiceSigner
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 
 from shared.kernel.errors import Refused
-from shared.runtime import redis_client
+from shared.runtime.ground import redis_client
 
 LIFETIME_SECONDS = 60
 RANDOM_BYTES = 32
