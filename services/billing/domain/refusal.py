@@ -1,10 +1,12 @@
 """Every refusal of billing: its stable code, its HTTP status and what a person reads."""
 
-from shared.kernel.errors import Refused
-from shared.kernel.wording import Language, Wording
+from collections.abc import Mapping
+
+from shared.kernel.errors import WordedRefusal
+from shared.kernel.wording import Wording
 
 REFUSALS: dict[str, tuple[int, Wording]] = {
-    "region_not_covered": (422, Wording(zh="{message}", en="{message_en}")),
+    "region_not_covered": (422, Wording(zh="{message}", en="{message}")),
     "period_not_allowed": (
         422,
         Wording(
@@ -68,24 +70,22 @@ BUSY = Wording(
 )
 
 
-class BillingRefused(Refused):
-    """A refusal that can be told in both languages; by itself it speaks Chinese."""
+class BillingRefused(WordedRefusal):
+    """A refusal of billing, by its code."""
 
     def __init__(
-        self, code: str, *, fill: dict[str, str] | None = None, extra: dict[str, object]
+        self,
+        code: str,
+        *,
+        fill: Mapping[str, str | Wording] | None = None,
+        extra: dict[str, object],
     ) -> None:
-        status, words = REFUSALS[code]
-        self.words = Wording(
-            zh=words.zh.format(**fill or {}),
-            en=words.en.format(**fill or {}),
-        )
-        super().__init__(code, self.words.zh, status=status, extra=extra)
-
-    def in_language(self, language: Language) -> Refused:
-        detail = self.words.in_language(language)
-        return Refused(self.code, detail, status=self.status, extra=self.extra)
+        status, wording = REFUSALS[code]
+        super().__init__(code, wording.filled(**fill or {}), status=status, extra=extra)
 
 
-def refused(code: str, *, fill: dict[str, str] | None = None, **extra: object) -> BillingRefused:
+def refused(
+    code: str, *, fill: Mapping[str, str | Wording] | None = None, **extra: object
+) -> BillingRefused:
     """The refusal of that code; `extra` are further members of the problem document."""
     return BillingRefused(code, fill=fill, extra=extra)

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.identity.adapters.http.client_address import budget_name
-from services.identity.application.refusals import OUTAGES, REFUSALS
 from services.identity.domain.one_time_code import CodeRequest, Purpose, new_code
+from services.identity.domain.refusal import OUTAGES, REFUSALS
 from services.identity.domain.session import RefreshVerdict, ShownToken
 from services.identity.domain.sms_limits import budget_day, seconds_to_next_day
 from shared.runtime.http.client_address import ClientAddresses
@@ -119,7 +119,7 @@ def test_only_trusted_proxies_may_say_who_the_client_is(
 
 
 def test_every_refusal_has_both_languages() -> None:
-    for text in (REFUSALS | OUTAGES).values():
-        assert any("\u4e00" <= character <= "\u9fff" for character in text.chinese)
-        assert text.english.isascii()
-        assert 400 <= text.status <= 599
+    for wording in [*(wording for _, wording in REFUSALS.values()), *OUTAGES.values()]:
+        assert any("\u4e00" <= character <= "\u9fff" for character in wording.zh)
+        assert wording.en.isascii()
+    assert all(400 <= status <= 499 for status, _ in REFUSALS.values())

@@ -15,7 +15,7 @@ from services.payment.domain.payment_attempt import AttemptStatus, Call, Payment
 from services.payment.domain.payment_order import PaymentOrder, shown_anew
 from services.payment.domain.refusal import CHANNEL_STOPPED, named, refused
 from services.payment.domain.switch import Stopped
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import WordedOutage
 
 OPEN_ATTEMPTS_MAX = 2
 STOPPED_RETRY_SECONDS = 60
@@ -99,8 +99,8 @@ def _usable_channel(
             limits={"min_fen": channel.minimum.fen, "max_fen": channel.maximum.fen},
         )
     if channel.id in stopped:
-        detail = named(CHANNEL_STOPPED, name).zh
-        raise Unavailable("channel_stopped", detail, retry_after_seconds=STOPPED_RETRY_SECONDS)
+        wording = named(CHANNEL_STOPPED, name)
+        raise WordedOutage("channel_stopped", wording, retry_after_seconds=STOPPED_RETRY_SECONDS)
     return channel
 
 

@@ -1,9 +1,16 @@
 """Every refusal of payment: its stable code, its HTTP status and what a person reads."""
 
-from shared.kernel.errors import Refused
+from shared.kernel.errors import WordedRefusal
 from shared.kernel.wording import Wording
 
 REFUSALS: dict[str, tuple[int, Wording]] = {
+    "order_not_yet_known": (
+        404,
+        Wording(
+            "没有找到您的这笔订单，或者它还没有建好。",
+            "There is no such order of yours, or not yet.",
+        ),
+    ),
     "order_finished": (
         409,
         Wording("这笔订单已经结束，请看结果。", "This order is finished: see its result."),
@@ -106,18 +113,10 @@ CHANNEL_SILENT = Wording(
 )
 
 
-class PaymentRefused(Refused):
-    """A refusal that can be told in both languages; by itself it speaks Chinese."""
-
-    def __init__(self, code: str, *, names: Wording | None, extra: dict[str, object]) -> None:
-        status, wording = REFUSALS[code]
-        self.wording = named(wording, names)
-        super().__init__(code, self.wording.zh, status=status, extra=extra)
-
-
-def refused(code: str, *, channel: Wording | None = None, **extra: object) -> PaymentRefused:
+def refused(code: str, *, channel: Wording | None = None, **extra: object) -> WordedRefusal:
     """The refusal of that code; `channel` is its name, `extra` goes into the problem document."""
-    return PaymentRefused(code, names=channel, extra=extra)
+    status, wording = REFUSALS[code]
+    return WordedRefusal(code, named(wording, channel), status=status, extra=extra)
 
 
 def named(wording: Wording, channel: Wording | None) -> Wording:

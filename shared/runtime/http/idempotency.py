@@ -16,9 +16,11 @@ from sqlalchemy import text
 from starlette.responses import Response
 
 from shared.kernel.errors import Refused
+from shared.kernel.wording import Language
 from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.ground import crash_points, metrics
+from shared.runtime.http.languages import in_language
 from shared.runtime.http.problems import render
 
 REPLAYED_HEADER = "Idempotency-Replayed"
@@ -84,11 +86,13 @@ async def answer_once(
     key: str,
     request: BaseModel | Mapping[str, Any],
     use_case: UseCase,
+    language: Language = Language.ZH,
 ) -> Response:
     """Run `use_case` in one transaction, unless this key already has an answer.
 
     `request` is everything that the caller asked, path parameters included: another request
-    under the same key is refused with 422. Raises Refused, also for `request_in_progress`.
+    under the same key is refused with 422. A refusal is kept in the `language` of who asked
+    first. Raises Refused, also for `request_in_progress`.
     """
     scope = _Scope(str(subject), operation, key)
     request_hash = _hash(request)
@@ -97,7 +101,7 @@ async def answer_once(
         stored = await _find(unit, scope, request_hash)
         if stored is not None:
             return _response(stored)
-        answer = await _run(unit, use_case)
+        answer = await _run(unit, use_case, language)
         if _is_stored(answer.status):
             await _store(unit, scope, request_hash, answer)
         crash_points.reach("http.before_commit")
@@ -130,11 +134,12 @@ async def _find(unit: Unit, scope: _Scope, request_hash: bytes) -> Answer | None
     return Answer(row.status, bytes(row.body), headers)
 
 
-async def _run(unit: Unit, use_case: UseCase) -> Answer:
+async def _run(unit: Unit, use_case: UseCase, language: Language) -> Answer:
     """A refusal undoes what the use case did, and is an answer like any other."""
     try:
         async with unit.savepoint():
-            return await use_case(unit)
+            with in_language(language):
+                return await use_case(unit)
     except Refused as refusal:
         if not _is_stored(refusal.status):
             raise

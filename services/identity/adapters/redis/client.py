@@ -9,8 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.identity.application.refusals import OUTAGES
-from shared.kernel.errors import Unavailable
+from services.identity.domain.refusal import outage
 
 # Redis answers within a millisecond; a person waits for this, so giving up early is better.
 TIMEOUT_SECONDS = 1.0
@@ -40,4 +39,4 @@ async def answering() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("redis_unavailable", error=type(error).__name__)
-        raise Unavailable("codes_unavailable", OUTAGES["codes_unavailable"].chinese) from error
+        raise outage("codes_unavailable") from error

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.payment.adapters.http.attempt_models import NewAttempt, StartedOut
 from services.payment.adapters.http.models import OrderOut
-from services.payment.adapters.http.parts import Here, Parts, find, told_in
+from services.payment.adapters.http.parts import Here, Parts, find
 from services.payment.adapters.metrics import ATTEMPTS_STARTED
 from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.application.close_attempts import want_attempt_closed
@@ -24,9 +24,9 @@ from services.payment.domain.next_action import Started
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder
 from services.payment.domain.refusal import CHANNEL_SILENT, named, refused
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import WordedOutage
 from shared.kernel.ids import new_id
-from shared.kernel.wording import Language, Wording
+from shared.kernel.wording import Language
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
 from shared.runtime.http.languages import PreferredLanguage
@@ -66,7 +66,6 @@ async def start_attempt(
     The same key and body begin the same attempt again, with a fresh action.
     """
     view = await find(here, order_id, person.insured_person_id)
-    name = here.channel_name(body.channel)
     wanted = StartAttempt(
         order_id=order_id,
         channel=body.channel,
@@ -77,10 +76,9 @@ async def start_attempt(
     begun: list[_Begun | None] = []
 
     async def use_case(unit: Unit) -> Answer:
-        with told_in(language, name):
-            attempt_id = await open_attempt(
-                PaymentUnit(unit), wanted, channels=here.configured, now=here.clock.now()
-            )
+        attempt_id = await open_attempt(
+            PaymentUnit(unit), wanted, channels=here.configured, now=here.clock.now()
+        )
         begun.append(await _take(here, unit, view.order, attempt_id))
         return Answer.of(201, {"attempt_id": attempt_id})
 
@@ -91,6 +89,7 @@ async def start_attempt(
         key=key,
         request={"order_id": order_id, **body.model_dump()},
         use_case=use_case,
+        language=language,
     )
     if stored.status_code != 201:
         return stored
@@ -98,8 +97,7 @@ async def start_attempt(
     if not begun:
         async with here.database.transaction() as unit:
             begun.append(await _take(here, unit, view.order, attempt_id))
-    with told_in(language, name):
-        shown = await _start(here, request, body, begun[0], attempt_id)
+    shown = await _start(here, request, body, begun[0], attempt_id)
     content = shown.model_dump_json()
     return Response(content, 201, media_type="application/json")
 
@@ -128,8 +126,8 @@ async def _start(
         reason = attempt.reason.value if attempt.reason else None
         raise refused("attempt_declined", channel=here.channel_name(body.channel), reason=reason)
     if started is None and attempt.status is not AttemptStatus.SUCCEEDED:
-        detail = named(CHANNEL_SILENT, here.channel_name(body.channel)).zh
-        raise Unavailable("channel_silent", detail, retry_after_seconds=SILENT_RETRY_SECONDS)
+        wording = named(CHANNEL_SILENT, here.channel_name(body.channel))
+        raise WordedOutage("channel_silent", wording, retry_after_seconds=SILENT_RETRY_SECONDS)
     is_paid = attempt.status is AttemptStatus.SUCCEEDED
     return _shown(attempt, None if is_paid else started, begun)
 
@@ -181,14 +179,13 @@ async def close_attempt(
     """
     await find(here, order_id, person.insured_person_id)
     due = None
-    with told_in(language, Wording("", "")):
-        async with here.database.transaction() as unit:
-            payment = PaymentUnit(unit)
-            is_open = await want_attempt_closed(
-                payment, order_id=order_id, attempt_id=attempt_id, now=here.clock.now()
-            )
-            if is_open:
-                due = await here.calls.take(payment, attempt_id, call=Call.QUERY)
+    async with here.database.transaction() as unit:
+        payment = PaymentUnit(unit)
+        is_open = await want_attempt_closed(
+            payment, order_id=order_id, attempt_id=attempt_id, now=here.clock.now()
+        )
+        if is_open:
+            due = await here.calls.take(payment, attempt_id, call=Call.QUERY)
     if due is not None:
         await here.calls.close(due)
     return await _order(here, order_id, attempt_id, person.insured_person_id, language)
