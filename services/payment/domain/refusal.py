@@ -34,7 +34,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         422,
         Wording(
             "这种方式不用自己去付，下单后自动扣款。",
-            "This way needs no page: it is charged by itself after ordering.",
+            "No page is needed: the bank account is charged automatically.",
         ),
     ),
     "method_unknown": (
@@ -63,7 +63,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             "前面打开的付款还没取消完，请过一会儿再换。",
-            "The payments opened before are still being cancelled: change again later.",
+            "The payments opened before are still being cancelled: try again in a moment.",
         ),
     ),
     "attempt_busy": (
@@ -86,7 +86,10 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
     ),
     "attempt_not_closable": (
         409,
-        Wording("这种方式不能取消，请等结果。", "This way cannot be cancelled: wait for it."),
+        Wording(
+            "这种方式不能取消，请等结果。",
+            "This payment cannot be cancelled. Please wait for its result.",
+        ),
     ),
     "attempt_declined": (
         409,
@@ -99,7 +102,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         404,
         Wording(
             "这个链接已经过期。登录后可以看到付款结果。",
-            "This link is over. Log in to see the result.",
+            "This link has expired. Log in to see the result.",
         ),
     ),
 }
