@@ -22,7 +22,6 @@ from shared.runtime.http.api_document import describe
 from shared.runtime.http.edge import HttpEdge, Surface
 from shared.runtime.http.languages import in_callers_language
 from shared.runtime.http.problems import internal_error, render
-from shared.runtime.http.server import serve as serve
 from shared.runtime.keys.access_token import AccessTokens, Subject
 from shared.runtime.keys.service_token import ServiceTokens
 from shared.runtime.keys.tokens import TokenRefused

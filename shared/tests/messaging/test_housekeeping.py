@@ -11,13 +11,13 @@ import pytest
 from asyncpg import LockNotAvailableError
 from sqlalchemy import text
 
-from shared.kernel.clock import FixedClock
 from shared.runtime.database.database import Database, open_database
 from shared.runtime.database.unit_of_work import Item
 from shared.runtime.ground.metrics import REGISTRY
 from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.housekeeping import Housekeeping
 from shared.tests.messaging.ledger import INSERT, outbox_row, rows
+from testing.clock import FixedClock
 from testing.databases import plain, waits_for_lock
 from testing.eventually import eventually
 
