@@ -1,6 +1,5 @@
 """The HTTP endpoints of billing: coverage, contributions, and the request to pay one."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -42,11 +41,10 @@ from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
 from shared.runtime.http.languages import PreferredLanguage
+from shared.runtime.http.parts import OWN_CACHE, answer_if_changed
 from shared.runtime.http.web import Correlation, IdempotencyKey, Person
 
 COVERAGE_CACHE = "public, max-age=60"
-# A phone may keep what it shows, but asks each time whether it is still true.
-OWN_CACHE = "private, no-cache"
 LIMIT_MAX = 100
 
 
@@ -173,7 +171,7 @@ async def read_contribution(
             BillingUnit(unit), contribution_id, person_id=person.insured_person_id
         )
     shown = ContributionOut.of(view, _status(here, view, language))
-    return _answer_if_changed(shown.model_dump_json().encode(), if_none_match)
+    return answer_if_changed(shown.model_dump_json().encode(), if_none_match)
 
 
 @router.post("/contributions/{contribution_id}/payment", status_code=202, response_model=PaymentOut)
@@ -227,13 +225,3 @@ def _read_cursor(cursor: str | None) -> UUID | None:
         return UUID(cursor) if cursor is not None else None
     except ValueError:
         raise refused("cursor_unknown") from None
-
-
-def _answer_if_changed(content: bytes, if_none_match: str | None) -> Response:
-    """Words depend on language and time, so the tag is made of the whole content."""
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": OWN_CACHE, "Vary": "Accept-Language"}
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if tag in known or known == ["*"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")

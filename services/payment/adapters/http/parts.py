@@ -1,13 +1,12 @@
 """What payment's endpoints work with, and what they share."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 
 from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.http.models import SupportLine, Words
@@ -25,9 +24,6 @@ from shared.kernel.clock import Clock
 from shared.kernel.wording import Language, Wording
 from shared.runtime.database.database import Database
 from shared.runtime.http.client_address import ClientAddresses
-
-# A phone may keep what it shows, but asks each time whether it is still true.
-OWN_CACHE = "private, no-cache"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +96,3 @@ async def find(here: Parts, order_id: UUID, person_id: UUID) -> OrderView:
     if view is None:
         raise refused("order_not_yet_known", retry_after_seconds=1)
     return view
-
-
-def answer_if_changed(content: bytes, if_none_match: str | None) -> Response:
-    """Words depend on language and time, so the tag is made of the whole content."""
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": OWN_CACHE, "Vary": "Accept-Language"}
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if tag in known or known == ["*"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")
