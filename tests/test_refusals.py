@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 import services.billing.domain.refusal as billing
-import services.identity.application.refusals as identity
+import services.identity.domain.refusal as identity
 import services.payment.domain.refusal as payment
 from shared.kernel.errors import Refused, Unavailable
 from shared.kernel.ids import new_id
@@ -18,7 +18,7 @@ from shared.runtime.http.idempotency import Answer, answer_once
 
 EVERY_REFUSAL: list[tuple[str, str, int]] = [
     *(("billing", code, status) for code, (status, _) in billing.REFUSALS.items()),
-    *(("identity", code, text.status) for code, text in identity.REFUSALS.items()),
+    *(("identity", code, status) for code, (status, _) in identity.REFUSALS.items()),
     *(("payment", code, status) for code, (status, _) in payment.REFUSALS.items()),
 ]
 

@@ -1,12 +1,14 @@
 """Errors by what the caller should do.
 
 SongheError
-├── Refused        the business says no: a 4xx answer with a stable code
-├── Unavailable    try again later: 503 with Retry-After
+├── Refused        the business says no: a 4xx answer with a stable code (WordedRefusal: for people)
+├── Unavailable    try again later: 503 with Retry-After (WordedOutage: for people)
 ├── Malformed      will never work: a 400 answer, or a dead letter at once
 ├── Contradiction  two facts exclude each other: a person must look
 └── LostGuard      a fault of ours: 500, or a dead letter after three tries
 """
+
+from shared.kernel.wording import Wording
 
 
 class SongheError(Exception):
@@ -38,6 +40,24 @@ class Unavailable(SongheError):
         self.code = code
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+
+
+class WordedRefusal(Refused):
+    """A refusal in words of ours, in every language; by itself it speaks Chinese."""
+
+    def __init__(
+        self, code: str, wording: Wording, *, status: int, extra: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(code, wording.zh, status=status, extra=extra)
+        self.wording = wording
+
+
+class WordedOutage(Unavailable):
+    """An outage in words of ours, in every language; by itself it speaks Chinese."""
+
+    def __init__(self, code: str, wording: Wording, *, retry_after_seconds: int = 5) -> None:
+        super().__init__(code, wording.zh, retry_after_seconds=retry_after_seconds)
+        self.wording = wording
 
 
 class Malformed(SongheError):

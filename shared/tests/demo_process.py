@@ -6,8 +6,8 @@ import sys
 from fastapi import APIRouter
 
 from shared.runtime.ground.logs import configure_logs
-from shared.runtime.http.server import HttpServer
-from shared.runtime.http.web import build_app, serve
+from shared.runtime.http.server import HttpServer, serve
+from shared.runtime.http.web import build_app
 from shared.runtime.process.health import Health
 from shared.runtime.process.process import run, run_process
 from shared.runtime.process.settings import Address

@@ -24,7 +24,7 @@ from services.billing.domain.period import allowed_periods
 from services.billing.domain.refusal import BUSY, refused
 from services.billing.domain.standard import Standards
 from shared.kernel.clock import shanghai_month, to_rfc3339
-from shared.kernel.errors import Contradiction, Unavailable
+from shared.kernel.errors import Contradiction, WordedOutage
 from shared.kernel.ids import new_id
 
 BUSY_RETRY_SECONDS = 30
@@ -69,7 +69,7 @@ async def request_payment(
     if known is not None:
         check_channel(wanted.channel, known, _collection(contribution, expires_at))
     if await unit.is_outbox_stuck():
-        raise Unavailable("busy", BUSY.zh, retry_after_seconds=BUSY_RETRY_SECONDS)
+        raise WordedOutage("busy", BUSY, retry_after_seconds=BUSY_RETRY_SECONDS)
     request = new_request(
         contribution, wanted, now=now, asking=asking, order_lifetime=order_lifetime
     )

@@ -75,24 +75,22 @@ def check_channel(channel: str | None, known: KnownChannels, wanted: Collection)
 
 def obstacle(offer: ChannelOffer, wanted: Collection) -> SongheError | None:
     """Why this channel cannot collect it; None where nothing is known against it."""
-    names = Wording(zh=offer.name_zh, en=offer.name_en)
+    fill = {"channel": Wording(zh=offer.name_zh, en=offer.name_en)}
     if not offer.on and offer.off_because == "stopped":
-        return unavailable(
-            "channel_stopped", names=names, retry_after_seconds=STOPPED_RETRY_SECONDS
-        )
+        return unavailable("channel_stopped", fill=fill, retry_after_seconds=STOPPED_RETRY_SECONDS)
     if not offer.on:
-        return refused("channel_not_configured", names=names, channel=offer.id)
+        return refused("channel_not_configured", fill=fill, channel=offer.id)
     if not offer.min_amount_fen <= wanted.amount.fen <= offer.max_amount_fen:
         limits = {"min_fen": offer.min_amount_fen, "max_fen": offer.max_amount_fen}
-        return refused("amount_not_taken", names=names, channel=offer.id, limits=limits)
+        return refused("amount_not_taken", fill=fill, channel=offer.id, limits=limits)
     if not _serves(offer, wanted.region):
-        return refused("region_not_taken", names=names, channel=offer.id)
+        return refused("region_not_taken", fill=fill, channel=offer.id)
     if offer.needs_mandate and not wanted.has_mandate:
-        return refused("mandate_missing", names=names, channel=offer.id)
+        return refused("mandate_missing", fill=fill, channel=offer.id)
     if offer.charges_from is not None and offer.charges_from >= wanted.expires_at:
         # Nobody may be debited before the order would be over.
         first = to_rfc3339(offer.charges_from)
-        return refused("charged_too_late", names=names, channel=offer.id, charges_from=first)
+        return refused("charged_too_late", fill=fill, channel=offer.id, charges_from=first)
     return None
 
 

@@ -57,7 +57,7 @@ def not_covered(standards: Standards, region: str, scheme: str) -> BillingRefuse
     referral = _referral(standards, region, scheme)
     return refused(
         "region_not_covered",
-        fill={"message": referral.message.zh, "message_en": referral.message.en},
+        fill={"message": referral.message},
         office=referral.office.zh,
         hotline=referral.hotlines[0].phone,
         hotlines=hotlines_for_people(referral.hotlines, Language.ZH),

@@ -1,10 +1,12 @@
 """Every refusal of billing: its stable code, its HTTP status and what a person reads."""
 
-from shared.kernel.errors import Refused, Unavailable
-from shared.kernel.wording import Language, Wording
+from collections.abc import Mapping
+
+from shared.kernel.errors import WordedOutage, WordedRefusal
+from shared.kernel.wording import Wording
 
 REFUSALS: dict[str, tuple[int, Wording]] = {
-    "region_not_covered": (422, Wording(zh="{message}", en="{message_en}")),
+    "region_not_covered": (422, Wording(zh="{message}", en="{message}")),
     "period_not_allowed": (
         422,
         Wording(
@@ -121,62 +123,30 @@ OUTAGES: dict[str, Wording] = {
 }
 
 
-class BillingRefused(Refused):
-    """A refusal that can be told in both languages; by itself it speaks Chinese."""
+class BillingRefused(WordedRefusal):
+    """A refusal of billing, by its code."""
 
     def __init__(
         self,
         code: str,
         *,
-        fill: dict[str, str] | None = None,
-        names: Wording | None = None,
+        fill: Mapping[str, str | Wording] | None = None,
         extra: dict[str, object],
     ) -> None:
-        status, words = REFUSALS[code]
-        self.words = _filled(words, names, **fill or {})
-        super().__init__(code, self.words.zh, status=status, extra=extra)
-
-    def in_language(self, language: Language) -> Refused:
-        detail = self.words.in_language(language)
-        return Refused(self.code, detail, status=self.status, extra=self.extra)
-
-
-class BillingUnavailable(Unavailable):
-    """What may work later, and can be told in both languages; by itself it speaks Chinese."""
-
-    def __init__(self, code: str, *, names: Wording | None, retry_after_seconds: int) -> None:
-        self.words = _filled(OUTAGES[code], names)
-        super().__init__(code, self.words.zh, retry_after_seconds=retry_after_seconds)
-
-    def in_language(self, language: Language) -> Unavailable:
-        detail = self.words.in_language(language)
-        return Unavailable(self.code, detail, retry_after_seconds=self.retry_after_seconds)
+        status, wording = REFUSALS[code]
+        super().__init__(code, wording.filled(**fill or {}), status=status, extra=extra)
 
 
 def refused(
-    code: str,
-    *,
-    fill: dict[str, str] | None = None,
-    names: Wording | None = None,
-    **extra: object,
+    code: str, *, fill: Mapping[str, str | Wording] | None = None, **extra: object
 ) -> BillingRefused:
-    """The refusal of that code, with `names` of the channel where its words need them;
-
-    `extra` are further members of the problem document.
-    """
-    return BillingRefused(code, fill=fill, names=names, extra=extra)
+    """The refusal of that code; `extra` are further members of the problem document."""
+    return BillingRefused(code, fill=fill, extra=extra)
 
 
 def unavailable(
-    code: str, *, retry_after_seconds: int, names: Wording | None = None
-) -> BillingUnavailable:
+    code: str, *, retry_after_seconds: int, fill: Mapping[str, str | Wording] | None = None
+) -> WordedOutage:
     """The outage of that code."""
-    return BillingUnavailable(code, names=names, retry_after_seconds=retry_after_seconds)
-
-
-def _filled(words: Wording, names: Wording | None, **fill: str) -> Wording:
-    channel = names or Wording(zh="", en="")
-    return Wording(
-        zh=words.zh.format(channel=channel.zh, **fill),
-        en=words.en.format(channel=channel.en, **fill),
-    )
+    wording = OUTAGES[code].filled(**fill or {})
+    return WordedOutage(code, wording, retry_after_seconds=retry_after_seconds)

@@ -77,7 +77,7 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         ("付款渠道说：余额不足。", "The channel says: not enough balance."), _PAY_ANOTHER_WAY
     ),
     (_S.ASSESSED, _C.LIMIT_EXCEEDED): _not_paid(
-        ("付款渠道说：超过了付款限额。", "The channel says: above your payment limit."),
+        ("付款渠道说：超过了付款限额。", "Your payment limit was exceeded, says the channel."),
         _PAY_ANOTHER_WAY,
     ),
     (_S.ASSESSED, _C.ACCOUNT_RESTRICTED): _not_paid(
@@ -92,7 +92,7 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         ("可以换一种方式，或者过一会儿再付。", "Pay another way, or again in a while."),
     ),
     (_S.ASSESSED, _C.WRONG_AMOUNT): _text(
-        ("收到的金额不对，不算缴费", "A wrong amount came; it does not count"),
+        ("收到的金额不对，不算缴费", "The amount received was wrong and does not count"),
         (
             "这笔钱会全部原路退回，退回后告诉您。您的账单没有变。",
             "All of it goes back the way it came and you will be told. Your bill is unchanged.",
@@ -140,9 +140,9 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
     (_S.PAID, _C.NONE): _text(
         ("已缴费，等待入账", "Paid, being credited"),
         (
-            "{paid} 收到 {amount} 元，等税务入账，一般在下个工作日前。",
-            "{amount} yuan arrived at {paid}. The tax office usually records it by the next "
-            "working day.",
+            "{paid} 收到 {amount} 元，等税务入账，一般需要几个工作日，节假日会晚一些。",
+            "{amount} yuan arrived at {paid}. The tax office usually records it within a few "
+            "working days, later over holidays.",
         ),
         ("不用做什么，也不用再付。", "Nothing to do and nothing more to pay."),
     ),

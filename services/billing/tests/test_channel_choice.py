@@ -15,10 +15,9 @@ from services.billing.domain.channel_choice import (
     check_channel,
     check_known,
 )
-from services.billing.domain.refusal import BillingRefused, BillingUnavailable
 from services.billing.tests.builders import AMOUNT, NOW, ORDER_LIFETIME
 from services.billing.tests.running_billing import Billing
-from shared.kernel.errors import Refused, Unavailable
+from shared.kernel.errors import Refused, Unavailable, WordedOutage, WordedRefusal
 from shared.kernel.events import CHANNEL_IDS, CHOSEN_BY_PAYER, ChannelsChanged, Message
 from shared.kernel.ids import new_id
 from shared.kernel.money import Money
@@ -275,11 +274,11 @@ def test_a_program_reads_the_limits_and_the_channel() -> None:
 def test_people_read_the_channels_name_in_their_language(name: str) -> None:
     offer, _, _ = OBSTACLES[name]
 
-    with pytest.raises((BillingRefused, BillingUnavailable)) as refusal:
+    with pytest.raises((WordedRefusal, WordedOutage)) as refusal:
         check_channel(BANK, known(name_en="Bank", **offer), a_collection())
 
-    assert isinstance(refusal.value, BillingRefused | BillingUnavailable)
-    chinese, english = (refusal.value.in_language(language).detail for language in Language)
+    assert isinstance(refusal.value, WordedRefusal | WordedOutage)
+    chinese, english = (refusal.value.wording.in_language(language) for language in Language)
     assert "银行代扣" in chinese
     assert "没有扣款" in chinese
     assert "Bank" in english

@@ -3,7 +3,7 @@
 from prometheus_client import Counter
 
 from services.identity.application.ports import SmsOutcome
-from services.identity.application.refusals import OUTAGES, REFUSALS
+from services.identity.domain.refusal import OUTAGES, REFUSALS
 from services.identity.domain.session import RefreshVerdict
 from shared.runtime.ground.metrics import REGISTRY
 

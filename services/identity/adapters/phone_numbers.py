@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
 
-from services.identity.application.refusals import refused
 from services.identity.domain.phone import Phone
+from services.identity.domain.refusal import refused
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 # Issued to people, though the library lacks it: 149 began as China Telecom's data cards and is in

@@ -3,9 +3,9 @@
 from uuid import UUID
 
 from services.identity.application.ports import CodeGone, Codes, CodeWrong, Vault
-from services.identity.application.refusals import refused
 from services.identity.domain.one_time_code import Purpose
 from services.identity.domain.phone import Phone
+from services.identity.domain.refusal import refused
 
 
 async def prove_phone(

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from services.identity.application.ports import Person, Unit, Vault
-from services.identity.application.refusals import refused
 from services.identity.domain.phone import Phone
+from services.identity.domain.refusal import refused
 
 
 async def read_own_person(

@@ -15,9 +15,9 @@ from services.identity.application.ports import (
     SmsSlots,
     Vault,
 )
-from services.identity.application.refusals import OUTAGES, refused
 from services.identity.domain.one_time_code import CODE_LIFETIME, CodeRequest, Purpose, new_code
 from services.identity.domain.phone import Phone
+from services.identity.domain.refusal import outage, refused
 from services.identity.domain.sms_limits import SmsLimits, seconds_to_next_day
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
@@ -105,4 +105,4 @@ class SendCode:
             await self.budget.give_back(self.clock.now())
         else:
             await self.slots.waive_wait(slot)
-        raise Unavailable("sms_unavailable", OUTAGES["sms_unavailable"].chinese)
+        raise outage("sms_unavailable")

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.identity.adapters.http.client_address import budget_name
-from services.identity.application.refusals import OUTAGES, REFUSALS
 from services.identity.domain.one_time_code import CodeRequest, Purpose, new_code
+from services.identity.domain.refusal import OUTAGES, REFUSALS
 from services.identity.domain.session import RefreshVerdict, ShownToken
 from services.identity.domain.sms_limits import budget_day, seconds_to_next_day
 from shared.runtime.http.client_address import ClientAddresses
@@ -171,7 +171,7 @@ def test_what_a_trusted_proxy_wrote_and_nobody_can_read_is_logged_and_counted(
 
 
 def test_every_refusal_has_both_languages() -> None:
-    for text in (REFUSALS | OUTAGES).values():
-        assert any("\u4e00" <= character <= "\u9fff" for character in text.chinese)
-        assert text.english.isascii()
-        assert 400 <= text.status <= 599
+    for wording in [*(wording for _, wording in REFUSALS.values()), *OUTAGES.values()]:
+        assert any("\u4e00" <= character <= "\u9fff" for character in wording.zh)
+        assert wording.en.isascii()
+    assert all(400 <= status <= 499 for status, _ in REFUSALS.values())

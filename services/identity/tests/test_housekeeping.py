@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from services.identity.adapters.postgres.housekeeping import IdentityHousekeeping
 from services.identity.tests.running_identity import Identity
-from shared.kernel.clock import FixedClock, SystemClock
+from shared.kernel.clock import SystemClock
+from testing.clock import FixedClock
 
 DAY = timedelta(days=1)
 

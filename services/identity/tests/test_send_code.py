@@ -23,10 +23,11 @@ from services.identity.tests.running_identity import (
     other_code,
     running_identity,
 )
-from shared.kernel.clock import FixedClock, SystemClock
+from shared.kernel.clock import SystemClock
 from shared.runtime.database.asyncpg_pool import AsyncpgConnection
 from shared.runtime.database.statements import Rows, Statement
 from testing.child import free_port
+from testing.clock import FixedClock
 from testing.eventually import eventually
 
 HOUR_SECONDS = 60 * 60

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from services.identity.settings import ApiSettings
 from services.identity.tests.running_identity import PREFIX, Identity, running_identity
-from shared.kernel.clock import FixedClock, SystemClock
+from shared.kernel.clock import SystemClock
+from testing.clock import FixedClock
 
 DAY = timedelta(days=1)
 

@@ -17,12 +17,12 @@ from services.notifier.application.deliver_messages import DeliverMessages
 from services.notifier.application.ports import SmsProvider, SmsText
 from services.notifier.domain.announcements import ANNOUNCEMENTS
 from services.notifier.domain.deliveries import Answer, Delivery, Schedule
-from shared.kernel.clock import FixedClock
 from shared.kernel.errors import Unavailable
 from shared.kernel.events import Event, Message
 from shared.runtime.database.database import Database, is_transient
 from shared.runtime.database.statements import text
 from testing.builders import message
+from testing.clock import FixedClock
 
 # Everything at once: a test moves the clock instead of waiting.
 AT_ONCE = Schedule(

@@ -14,12 +14,12 @@ from services.payment.application.ports import Unit
 from services.payment.domain.channel import Capabilities, ChannelKind
 from services.payment.domain.payment_attempt import AttemptStatus, Call, PaymentAttempt
 from services.payment.domain.payment_order import PaymentOrder, shown_anew
-from services.payment.domain.refusal import CHANNEL_STOPPED, PaymentRefused, named, refused
+from services.payment.domain.refusal import CHANNEL_STOPPED, named, refused
 from services.payment.domain.situation import CLOSING_LIMIT
 from services.payment.domain.switch import Stopped
 from services.payment.domain.way import Hindrance, has_time, hindrance, in_the_way, own_attempt
 from shared.kernel.clock import to_rfc3339
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import WordedOutage, WordedRefusal
 
 # What a question to a channel that is due may take, with the wait for the loop.
 ANSWER_SECONDS = 5
@@ -79,7 +79,7 @@ async def open_attempt(
 
 def _hindered(
     hindered: Hindrance, open_attempts: Sequence[PaymentAttempt], now: datetime
-) -> PaymentRefused:
+) -> WordedRefusal:
     """Says when the channel will have been asked again, and by when the person hears more."""
     if hindered is Hindrance.ATTEMPTS_OPEN:
         closing = [one for one in in_the_way(open_attempts) if one.close_wanted_at is not None]
@@ -125,8 +125,8 @@ def _usable_channel(
     if not channel.serves(order.region):
         raise refused("region_not_taken", channel=name)
     if channel.id in stopped:
-        detail = named(CHANNEL_STOPPED, name).zh
-        raise Unavailable("channel_stopped", detail, retry_after_seconds=STOPPED_RETRY_SECONDS)
+        wording = named(CHANNEL_STOPPED, name)
+        raise WordedOutage("channel_stopped", wording, retry_after_seconds=STOPPED_RETRY_SECONDS)
     return channel
 
 

@@ -1,9 +1,16 @@
 """Every refusal of payment: its stable code, its HTTP status and what a person reads."""
 
-from shared.kernel.errors import Refused
+from shared.kernel.errors import WordedRefusal
 from shared.kernel.wording import Wording
 
 REFUSALS: dict[str, tuple[int, Wording]] = {
+    "order_not_yet_known": (
+        404,
+        Wording(
+            "没有找到您的这笔订单，或者它还没有建好。",
+            "There is no such order of yours, or not yet.",
+        ),
+    ),
     "order_finished": (
         409,
         Wording("这笔订单已经结束，请看结果。", "This order is finished: see its result."),
@@ -27,7 +34,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         422,
         Wording(
             "这种方式不用自己去付，下单后自动扣款。",
-            "This way needs no page: it is charged by itself after ordering.",
+            "No page is needed: the bank account is charged automatically.",
         ),
     ),
     "method_unknown": (
@@ -63,7 +70,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             "前面打开的付款还没取消完，请过一会儿再换。",
-            "The payments opened before are still being cancelled: change again later.",
+            "The payments opened before are still being cancelled: try again in a moment.",
         ),
     ),
     "attempt_busy": (
@@ -86,7 +93,10 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
     ),
     "attempt_not_closable": (
         409,
-        Wording("这种方式不能取消，请等结果。", "This way cannot be cancelled: wait for it."),
+        Wording(
+            "这种方式不能取消，请等结果。",
+            "This payment cannot be cancelled. Please wait for its result.",
+        ),
     ),
     "attempt_declined": (
         409,
@@ -99,7 +109,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         404,
         Wording(
             "这个链接已经过期。登录后可以看到付款结果。",
-            "This link is over. Log in to see the result.",
+            "This link has expired. Log in to see the result.",
         ),
     ),
 }
@@ -113,18 +123,10 @@ CHANNEL_SILENT = Wording(
 )
 
 
-class PaymentRefused(Refused):
-    """A refusal that can be told in both languages; by itself it speaks Chinese."""
-
-    def __init__(self, code: str, *, names: Wording | None, extra: dict[str, object]) -> None:
-        status, wording = REFUSALS[code]
-        self.wording = named(wording, names)
-        super().__init__(code, self.wording.zh, status=status, extra=extra)
-
-
-def refused(code: str, *, channel: Wording | None = None, **extra: object) -> PaymentRefused:
+def refused(code: str, *, channel: Wording | None = None, **extra: object) -> WordedRefusal:
     """The refusal of that code; `channel` is its name, `extra` goes into the problem document."""
-    return PaymentRefused(code, names=channel, extra=extra)
+    status, wording = REFUSALS[code]
+    return WordedRefusal(code, named(wording, channel), status=status, extra=extra)
 
 
 def named(wording: Wording, channel: Wording | None) -> Wording:

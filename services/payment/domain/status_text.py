@@ -86,7 +86,7 @@ TEXTS: dict[Situation, Text] = {
             "No money has arrived yet. Please pay before {expires}. If time runs out nothing is"
             " charged and you can order again. If you have paid, do not pay again:"
             ' press "I have paid" to see the result.',
-            "Go on paying at {channel}, or pay another way.",
+            "Continue paying with {channel}, or pay another way.",
         ),
         can_pay=True,
     ),
@@ -153,7 +153,7 @@ TEXTS: dict[Situation, Text] = {
             NOTHING_TO_DO[0],
         ),
         en=Words(
-            "The time to pay is over; we are checking",
+            "The time to pay has run out; we are checking",
             "We ask {channel} whether it received any money. Please do not pay now;"
             " the next news is here by {promise}. " + SAFE_EN,
             NOTHING_TO_DO[1],
@@ -305,13 +305,13 @@ TEXTS: dict[Situation, Text] = {
     Situation.SETTLED: Text(
         zh=Words(
             "钱已收到，等税务入账",
-            "{settled} 收到 {amount} 元，不用再付。入账一般在下个工作日前。",
+            "{settled} 收到 {amount} 元，不用再付。入账一般需要几个工作日，节假日会晚一些。",
             NOTHING_TO_DO[0],
         ),
         en=Words(
             "Money received, waiting for the tax office to record it",
             "{amount} yuan received at {settled}; nothing more to pay."
-            " It is usually recorded by the next working day.",
+            " Recording it usually takes a few working days, longer over holidays.",
             NOTHING_TO_DO[1],
         ),
     ),

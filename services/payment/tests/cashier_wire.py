@@ -32,7 +32,8 @@ from services.payment.tests.channel_keys import (
     private_pem,
     public_pem,
 )
-from shared.kernel.clock import Clock, FixedClock
+from shared.kernel.clock import Clock
+from testing.clock import FixedClock
 
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
 NUMBER = "0190f3c2a5b47c8e9d10a1b2c3d4e5f6"  # pragma: allowlist secret

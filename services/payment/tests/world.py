@@ -19,12 +19,12 @@ from services.payment.domain.channel_answer import Answer
 from services.payment.domain.payment_attempt import Call
 from services.payment.domain.switch import Switch
 from services.payment.tests.fake_cashier import FakeCashier
-from shared.kernel.clock import FixedClock
 from shared.kernel.events import Event, Message, PaymentRequested, decode
 from shared.kernel.leased_calls import Limits
 from shared.runtime.database.database import Database, is_transient
 from shared.runtime.database.statements import text
 from testing.builders import message, payment_outcome_asked, payment_requested
+from testing.clock import FixedClock
 
 BUSINESS_TABLES = ("payment_order", "payment_attempt", "refund")
 # Small enough for tests to wait for, large enough for a busy machine.

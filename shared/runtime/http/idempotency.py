@@ -15,10 +15,12 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from shared.kernel.errors import Refused
+from shared.kernel.wording import Language
 from shared.runtime.database.database import Database
 from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.ground import crash_points, metrics
+from shared.runtime.http.languages import in_language
 from shared.runtime.http.problems import render
 
 REPLAYED_HEADER = "Idempotency-Replayed"
@@ -86,12 +88,14 @@ async def answer_once(
     key: str,
     request: BaseModel | Mapping[str, Any],
     use_case: UseCase,
+    language: Language = Language.ZH,
 ) -> Response:
     """Run `use_case` in one transaction, unless this key already has an answer.
 
     `request` is everything that the caller asked, path parameters included: another request
-    under the same key is refused with 422. A refusal that invites to try again
-    (`retry_after_seconds`) is never stored. Raises Refused, also for `request_in_progress`.
+    under the same key is refused with 422. A refusal is kept in the `language` of who asked
+    first; one that invites to try again (`retry_after_seconds`) is never stored. Raises Refused,
+    also for `request_in_progress`.
     """
     scope = _Scope(str(subject), operation, key)
     request_hash = _hash(request)
@@ -100,7 +104,7 @@ async def answer_once(
         stored = await _find(unit, scope, request_hash)
         if stored is not None:
             return _response(stored)
-        answer = await _run(unit, use_case)
+        answer = await _run(unit, use_case, language)
         if _is_stored(answer):
             await _store(unit, scope, request_hash, answer)
         crash_points.reach("http.before_commit")
@@ -133,11 +137,12 @@ async def _find(unit: Unit, scope: _Scope, request_hash: bytes) -> Answer | None
     return Answer(row.status, bytes(row.body), headers)
 
 
-async def _run(unit: Unit, use_case: UseCase) -> Answer:
+async def _run(unit: Unit, use_case: UseCase, language: Language) -> Answer:
     """A refusal undoes what the use case did; where it decides, it is an answer like any other."""
     try:
         async with unit.savepoint():
-            return await use_case(unit)
+            with in_language(language):
+                return await use_case(unit)
     except Refused as refusal:
         answer = _answer_of(refusal)
         if not _is_stored(answer):

@@ -1,13 +1,18 @@
 """Chinese first; English for who asks for it (RFC 9110, Accept-Language)."""
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from shared.kernel.errors import Refused, Unavailable, WordedOutage, WordedRefusal
 from shared.kernel.wording import Language
+from shared.runtime.keys.tokens import TokenRefused
 
 HEADER_CHARACTERS_MAX = 256
 ENTRIES_MAX = 16
+UNAUTHORIZED = 401
 LANGUAGES = {language.value: language for language in Language}
 
 
@@ -24,6 +29,27 @@ def preferred_language(accept_language: str) -> Language:
 
 def language_of(request: Request) -> Language:
     return preferred_language(request.headers.get("accept-language", ""))
+
+
+@contextmanager
+def in_language(language: Language) -> Iterator[None]:
+    """What is refused inside in words of ours leaves in that language; a 401 with its challenge."""
+    try:
+        yield
+    except WordedRefusal as refusal:
+        detail = refusal.wording.in_language(language)
+        if refusal.status == UNAUTHORIZED:
+            raise TokenRefused(refusal.code, detail) from refusal
+        raise Refused(refusal.code, detail, status=refusal.status, extra=refusal.extra) from refusal
+    except WordedOutage as outage:
+        detail, seconds = outage.wording.in_language(language), outage.retry_after_seconds
+        raise Unavailable(outage.code, detail, retry_after_seconds=seconds) from outage
+
+
+async def in_callers_language(request: Request) -> AsyncIterator[None]:
+    """A dependency around every endpoint: what it refuses is said in the caller's language."""
+    with in_language(language_of(request)):
+        yield
 
 
 async def _language_of(request: Request) -> Language:

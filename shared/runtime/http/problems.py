@@ -34,6 +34,7 @@ DETAILS = {
     413: "The body is larger than 64 KiB.",
     415: "Send the body as application/json.",
 }
+CONTRADICTION = "This conflicts with what is recorded. Our staff have been notified."
 
 
 class Fault(BaseModel):
@@ -93,7 +94,7 @@ def render(error: Exception) -> Response | None:
         case TokenRefused():
             return _unauthorized(error)
         case Contradiction():
-            return problem(409, "contradiction", "Two facts exclude each other; a person looks.")
+            return problem(409, "contradiction", CONTRADICTION)
         case RequestValidationError():
             return _invalid(error.errors())
         case HTTPException():

@@ -20,8 +20,8 @@ from shared.kernel.errors import Contradiction, Refused, SongheError
 from shared.runtime.ground import metrics
 from shared.runtime.http.api_document import describe
 from shared.runtime.http.edge import HttpEdge, Surface
+from shared.runtime.http.languages import in_callers_language
 from shared.runtime.http.problems import internal_error, render
-from shared.runtime.http.server import serve as serve
 from shared.runtime.keys.access_token import AccessTokens, Subject
 from shared.runtime.keys.service_token import ServiceTokens
 from shared.runtime.keys.tokens import TokenRefused
@@ -99,7 +99,7 @@ def build_app(
     metrics.CONTRADICTIONS.labels("http")
     app.state.access_tokens = access_tokens
     app.state.service_tokens = service_tokens
-    app.include_router(router)
+    app.include_router(router, dependencies=[Depends(in_callers_language)])
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     for expected in (SongheError, HTTPException, RequestValidationError):
         app.add_exception_handler(expected, _answer_expected)

@@ -11,7 +11,8 @@ from alembic.operations import Operations
 from sqlalchemy import create_engine, make_url
 from starlette.responses import Response
 
-from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable
+from shared.kernel.errors import Contradiction, Malformed, Refused, Unavailable, WordedRefusal
+from shared.kernel.wording import Language, Wording
 from shared.runtime.database.database import Database, open_database
 from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Unit
@@ -190,6 +191,29 @@ async def test_a_refusal_undoes_the_work_and_is_stored(database: Database, key: 
     assert json.loads(bytes(first.body))["order"] == "42"
     assert again.headers["idempotency-replayed"] == "true"
     assert await work.effects(database) == 0
+
+
+async def test_a_refusal_is_stored_in_the_language_of_who_asked_first(
+    database: Database, key: str
+) -> None:
+    words = Wording("已经缴过了。", "It is paid.")
+    work = Work(WordedRefusal("already_paid", words, status=409))
+
+    first, again = [
+        await answer_once(
+            database,
+            subject="person",
+            operation=OPERATION,
+            key=key,
+            request=REQUEST,
+            use_case=work,
+            language=language,
+        )
+        for language in (Language.EN, Language.ZH)
+    ]
+
+    assert json.loads(bytes(first.body))["detail"] == "It is paid."
+    assert again.body == first.body
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from shared.kernel.clock import FixedClock, SystemClock, shanghai_month, to_rfc3339
+from shared.kernel.clock import SystemClock, shanghai_month, to_rfc3339
+from testing.clock import FixedClock
 
 
 def test_a_month_begins_at_midnight_in_china() -> None:

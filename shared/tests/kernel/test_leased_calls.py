@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from shared.kernel.clock import FixedClock
 from shared.kernel.leased_calls import Ended, LeasedCalls, Limits, Reservation, Silence
+from testing.clock import FixedClock
 
 LIMITS = Limits(concurrent_calls=3, call_timeout_seconds=5.0, lease_seconds=30.0)
 HANGS, SOON = 10_000.0, 0.01

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from asyncpg import LockNotAvailableError
 
-from shared.kernel.clock import FixedClock
 from shared.runtime.database.database import Database, open_database
 from shared.runtime.database.statements import text
 from shared.runtime.database.unit_of_work import Item
@@ -18,6 +17,7 @@ from shared.runtime.ground.metrics import REGISTRY
 from shared.runtime.messaging import housekeeping
 from shared.runtime.messaging.housekeeping import Housekeeping
 from shared.tests.messaging.ledger import INSERT, outbox_row, rows
+from testing.clock import FixedClock
 from testing.databases import plain, waits_for_lock
 from testing.eventually import eventually
 

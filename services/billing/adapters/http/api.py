@@ -1,8 +1,5 @@
 """The HTTP endpoints of billing: coverage, contributions, and the request to pay one."""
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -34,27 +31,20 @@ from services.billing.application.view_contributions import (
 )
 from services.billing.domain.coverage import coverage_of
 from services.billing.domain.payment_request import AskingPolicy
-from services.billing.domain.refusal import (
-    BUSY,
-    BillingRefused,
-    BillingUnavailable,
-    refused,
-)
+from services.billing.domain.refusal import refused
 from services.billing.domain.standard import Standards
 from services.billing.domain.status_for_person import StatusForPerson
 from shared.kernel.clock import Clock
-from shared.kernel.errors import Unavailable
 from shared.kernel.money import CURRENCY, Money
 from shared.kernel.wording import Language
 from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
 from shared.runtime.http.languages import PreferredLanguage
+from shared.runtime.http.parts import OWN_CACHE, answer_if_changed
 from shared.runtime.http.web import Correlation, IdempotencyKey, Person
 
 COVERAGE_CACHE = "public, max-age=60"
-# A phone may keep what it shows, but asks each time whether it is still true.
-OWN_CACHE = "private, no-cache"
 LIMIT_MAX = 100
 
 
@@ -119,13 +109,12 @@ async def create_contribution(
     )
 
     async def use_case(unit: Unit) -> Answer:
-        with _in_language(language):
-            contribution, is_new = await assess_contribution(
-                BillingUnit(unit), wanted, standards=here.standards, now=here.clock.now()
-            )
-            view = await view_contribution(
-                BillingUnit(unit), contribution.id, person_id=person.insured_person_id
-            )
+        contribution, is_new = await assess_contribution(
+            BillingUnit(unit), wanted, standards=here.standards, now=here.clock.now()
+        )
+        view = await view_contribution(
+            BillingUnit(unit), contribution.id, person_id=person.insured_person_id
+        )
         shown = ContributionOut.of(view, _status(here, view, language))
         location = f"/billing/v1/contributions/{contribution.id}"
         return Answer.of(201 if is_new else 200, shown, location=location)
@@ -137,6 +126,7 @@ async def create_contribution(
         key=key,
         request=body,
         use_case=use_case,
+        language=language,
     )
 
 
@@ -152,8 +142,7 @@ async def list_own_contributions(
     """The caller's contributions, newest first, without superseded ones."""
     response.headers["Cache-Control"] = OWN_CACHE
     response.headers["Vary"] = "Accept-Language"
-    with _in_language(language):
-        before = _read_cursor(cursor)
+    before = _read_cursor(cursor)
     async with here.database.transaction() as unit:
         page = await list_contributions(
             BillingUnit(unit), person_id=person.insured_person_id, cursor=before, limit=limit
@@ -177,13 +166,12 @@ async def read_contribution(
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
     """One of the caller's contributions; with `If-None-Match` only if it changed."""
-    with _in_language(language):
-        async with here.database.transaction() as unit:
-            view = await view_contribution(
-                BillingUnit(unit), contribution_id, person_id=person.insured_person_id
-            )
+    async with here.database.transaction() as unit:
+        view = await view_contribution(
+            BillingUnit(unit), contribution_id, person_id=person.insured_person_id
+        )
     shown = ContributionOut.of(view, _status(here, view, language))
-    return _answer_if_changed(shown.model_dump_json().encode(), if_none_match)
+    return answer_if_changed(shown.model_dump_json().encode(), if_none_match)
 
 
 @router.post("/contributions/{contribution_id}/payment", status_code=202, response_model=PaymentOut)
@@ -205,15 +193,14 @@ async def create_payment(
     )
 
     async def use_case(unit: Unit) -> Answer:
-        with _in_language(language):
-            contribution, request = await request_payment(
-                BillingUnit(unit),
-                wanted,
-                standards=here.standards,
-                asking=here.asking,
-                order_lifetime=here.order_lifetime,
-                now=here.clock.now(),
-            )
+        contribution, request = await request_payment(
+            BillingUnit(unit),
+            wanted,
+            standards=here.standards,
+            asking=here.asking,
+            order_lifetime=here.order_lifetime,
+            now=here.clock.now(),
+        )
         view = ContributionView(contribution, request.expires_at)
         return Answer.of(202, PaymentOut.of(view, request, _status(here, view, language)))
 
@@ -225,23 +212,8 @@ async def create_payment(
         key=key,
         request=asked,
         use_case=use_case,
+        language=language,
     )
-
-
-@contextmanager
-def _in_language(language: Language) -> Iterator[None]:
-    """What is refused inside is told in the caller's language."""
-    try:
-        yield
-    except BillingRefused as refusal:
-        raise refusal.in_language(language) from refusal
-    except BillingUnavailable as outage:
-        raise outage.in_language(language) from outage
-    except Unavailable as outage:
-        if outage.code != "busy":
-            raise
-        detail, seconds = BUSY.in_language(language), outage.retry_after_seconds
-        raise Unavailable(outage.code, detail, retry_after_seconds=seconds) from outage
 
 
 def _status(here: Parts, view: ContributionView, language: Language) -> StatusForPerson:
@@ -253,13 +225,3 @@ def _read_cursor(cursor: str | None) -> UUID | None:
         return UUID(cursor) if cursor is not None else None
     except ValueError:
         raise refused("cursor_unknown") from None
-
-
-def _answer_if_changed(content: bytes, if_none_match: str | None) -> Response:
-    """Words depend on language and time, so the tag is made of the whole content."""
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": OWN_CACHE, "Vary": "Accept-Language"}
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if tag in known or known == ["*"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")

@@ -1,34 +1,27 @@
 """What billing's endpoints take and give."""
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from services.billing.application.ports import ContributionView
 from services.billing.domain.coverage import Coverage, hotlines_for_people
 from services.billing.domain.payment_request import PaymentRequest
 from services.billing.domain.standard import BaseStandard
 from services.billing.domain.status_for_person import StatusForPerson
-from shared.kernel.clock import to_rfc3339
 from shared.kernel.wording import Language
+from shared.runtime.http.parts import Fen, Instant, Support
 from shared.runtime.http.web import Strict
 
 # A base is below this in every published standard; events hold amounts up to it.
 FEN_MAX = 10_000_000_000
 
-Fen = Annotated[int, Field(description="1/100 yuan")]
 BaseFen = Annotated[int, Field(strict=True, gt=0, le=FEN_MAX, description="1/100 yuan")]
 Region = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="administrative division code")]
 Period = Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="YYYY-MM")]
 Scheme = Literal["flexible", "employee", "resident"]
 Channel = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Instant = Annotated[
-    datetime,
-    PlainSerializer(to_rfc3339, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
-]
 
 
 class NewContribution(Strict):
@@ -44,13 +37,6 @@ class NewPayment(Strict):
     """How a person wants to pay; without a channel the payment service chooses."""
 
     channel: Channel | None = None
-
-
-class Support(BaseModel):
-    """Whom to call."""
-
-    name: str
-    phone: str
 
 
 class StatusOut(BaseModel):

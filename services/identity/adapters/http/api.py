@@ -9,6 +9,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.identity.adapters.http.client_address import budget_name
+from services.identity.adapters.http.counting import counted
 from services.identity.adapters.http.models import (
     Contact,
     JwkSet,
@@ -19,7 +20,6 @@ from services.identity.adapters.http.models import (
     SessionTokens,
     SmsCodeSent,
 )
-from services.identity.adapters.http.translation import translated
 from services.identity.adapters.metrics import REFRESHES, SESSIONS_OPENED
 from services.identity.adapters.postgres.unit import IdentityUnit
 from services.identity.application.close_session import close_session
@@ -28,9 +28,9 @@ from services.identity.application.ports import AccessTokens, Codes, Vault
 from services.identity.application.prove_phone import prove_phone
 from services.identity.application.read_person import read_contact, read_own_person
 from services.identity.application.refresh_session import refresh_session
-from services.identity.application.refusals import refused
 from services.identity.application.send_code import SendCode
 from services.identity.domain.one_time_code import Purpose
+from services.identity.domain.refusal import refused
 from services.identity.domain.session import RefreshVerdict
 from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
@@ -66,7 +66,7 @@ async def _parts(request: Request) -> Parts:
 
 
 Here = Annotated[Parts, Depends(_parts)]
-router = APIRouter(prefix="/identity/v1", dependencies=[Depends(translated)])
+router = APIRouter(prefix="/identity/v1", dependencies=[Depends(counted)])
 
 
 @router.post("/sms-codes", status_code=202)

@@ -7,8 +7,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.identity.application.refusals import OUTAGES
-from shared.kernel.errors import Unavailable
+from services.identity.domain.refusal import outage
 from shared.runtime.ground import redis_client
 
 # Redis answers within a millisecond; a person waits for this, so giving up early is better.
@@ -32,4 +31,4 @@ async def answering() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         log.warning("redis_unavailable", error=type(error).__name__)
-        raise Unavailable("codes_unavailable", OUTAGES["codes_unavailable"].chinese) from error
+        raise outage("codes_unavailable") from error

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from services.identity.adapters.redis.client import answering
 from services.identity.application.ports import SmsSlot
-from services.identity.application.refusals import refused
+from services.identity.domain.refusal import refused
 from services.identity.domain.sms_limits import SmsLimits
 
 HOUR_MS = 60 * 60 * 1000

@@ -10,10 +10,9 @@ from services.notifier.adapters.http.models import NotificationOut, Notification
 from services.notifier.application.list_notifications import list_notifications
 from services.notifier.application.ports import Texts, Transactions
 from shared.runtime.http.languages import PreferredLanguage
+from shared.runtime.http.parts import OWN_CACHE
 from shared.runtime.http.web import Person
 
-# A phone may keep what it shows, but asks each time whether it is still true.
-OWN_CACHE = "private, no-cache"
 LIMIT_MAX = 100
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.notifier.application.ports import Place
-from shared.kernel.errors import Refused
+from services.notifier.domain.refusal import refused
 
 CURSOR_CHARACTERS_MAX = 64
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,6 +26,5 @@ def read_cursor(cursor: str) -> Place:
         microseconds = int.from_bytes(raw[:TIME_BYTES], "big")
         place = Place(EPOCH + timedelta(microseconds=microseconds), UUID(bytes=raw[TIME_BYTES:]))
     except (binascii.Error, ValueError, OverflowError):
-        detail = "这一页已失效，请从头再看。 This cursor is not one of ours: start again."
-        raise Refused("cursor_unknown", detail, status=400) from None
+        raise refused("cursor_unknown") from None
     return place

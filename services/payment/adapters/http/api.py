@@ -15,11 +15,12 @@ from services.payment.adapters.http import channels as channels_api
 from services.payment.adapters.http import returns as returns_api
 from services.payment.adapters.http.models import OrderOut, StreamTicket, Words
 from services.payment.adapters.http.order_streams import End, Told, Watch
-from services.payment.adapters.http.parts import Here, Parts, answer_if_changed, find
+from services.payment.adapters.http.parts import Here, Parts, find
 from services.payment.adapters.postgres.views import OrderView
 from services.payment.adapters.redis.stream_tickets import LIFETIME_SECONDS, TICKET_CHARACTERS_MAX
 from shared.kernel.wording import Language
 from shared.runtime.http.languages import PreferredLanguage
+from shared.runtime.http.parts import answer_if_changed
 from shared.runtime.http.web import Person
 
 # How long a page waits before it opens the stream again after a cut.

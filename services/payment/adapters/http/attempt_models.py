@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.payment.adapters.http.models import AttemptStatusOut, Instant
+from services.payment.adapters.http.models import AttemptStatusOut
 from services.payment.domain.next_action import (
     Form,
     NextAction,
@@ -17,6 +17,7 @@ from services.payment.domain.next_action import (
     Started,
 )
 from services.payment.domain.payment_attempt import PaymentAttempt
+from shared.runtime.http.parts import Instant
 from shared.runtime.http.web import Strict
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.payment.adapters.http.attempt_models import NewAttempt, StartedOut
 from services.payment.adapters.http.models import OrderOut
-from services.payment.adapters.http.parts import Here, Parts, find, told_in
+from services.payment.adapters.http.parts import Here, Parts, find
 from services.payment.adapters.metrics import ATTEMPTS_STARTED
 from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.application.begin_payments import (
@@ -27,7 +27,7 @@ from services.payment.application.ports import PayerDetails
 from services.payment.application.start_attempts import StartAttempt
 from services.payment.domain.payment_attempt import Call
 from services.payment.domain.refusal import CHANNEL_SILENT, named, refused
-from shared.kernel.errors import Unavailable
+from shared.kernel.errors import WordedOutage
 from shared.kernel.ids import new_id
 from shared.kernel.wording import Language, Wording
 from shared.runtime.database.unit_of_work import Unit
@@ -56,7 +56,6 @@ async def start_attempt(
     The same key and body begin the same attempt again, with a fresh action.
     """
     await find(here, order_id, person.insured_person_id)
-    name = here.channel_name(body.channel)
     wanted = StartAttempt(
         order_id=order_id,
         channel=body.channel,
@@ -69,8 +68,7 @@ async def start_attempt(
 
     async def use_case(unit: Unit) -> Answer:
         nonlocal opened
-        with told_in(language, name):
-            opened = await beginner.open(PaymentUnit(unit), wanted)
+        opened = await beginner.open(PaymentUnit(unit), wanted)
         return Answer.of(201, {"attempt_id": opened.attempt_id})
 
     stored = await answer_once(
@@ -80,6 +78,7 @@ async def start_attempt(
         key=key,
         request={"order_id": order_id, **body.model_dump()},
         use_case=use_case,
+        language=language,
     )
     if stored.status_code != 201:
         return stored
@@ -87,9 +86,8 @@ async def start_attempt(
         attempt_id = UUID(json.loads(bytes(stored.body))["attempt_id"])
         async with here.database.transaction() as unit:
             opened = await beginner.take(PaymentUnit(unit), attempt_id)
-    with told_in(language, name):
-        beginning = await beginner.start(opened, wanted, partial(_details, here, request, body))
-        shown = _shown(beginning, name)
+    beginning = await beginner.start(opened, wanted, partial(_details, here, request, body))
+    shown = _shown(beginning, here.channel_name(body.channel))
     content = shown.model_dump_json()
     return Response(content, 201, media_type="application/json")
 
@@ -125,8 +123,8 @@ def _refusal(not_begun: NotBegun, channel: Wording) -> Exception:
         case Why.BUSY:
             return refused("attempt_busy", retry_after_seconds=1)
         case Why.SILENT:
-            detail = named(CHANNEL_SILENT, channel).zh
-            return Unavailable("channel_silent", detail, retry_after_seconds=SILENT_RETRY_SECONDS)
+            wording = named(CHANNEL_SILENT, channel)
+            return WordedOutage("channel_silent", wording, retry_after_seconds=SILENT_RETRY_SECONDS)
 
 
 def _details(here: Parts, request: Request, body: NewAttempt, return_token: str) -> PayerDetails:
@@ -160,14 +158,13 @@ async def close_attempt(
     """
     await find(here, order_id, person.insured_person_id)
     due = None
-    with told_in(language, Wording("", "")):
-        async with here.database.transaction() as unit:
-            payment = PaymentUnit(unit)
-            is_open = await want_attempt_closed(
-                payment, order_id=order_id, attempt_id=attempt_id, now=here.clock.now()
-            )
-            if is_open:
-                due = await here.calls.take(payment, attempt_id, call=Call.QUERY)
+    async with here.database.transaction() as unit:
+        payment = PaymentUnit(unit)
+        is_open = await want_attempt_closed(
+            payment, order_id=order_id, attempt_id=attempt_id, now=here.clock.now()
+        )
+        if is_open:
+            due = await here.calls.take(payment, attempt_id, call=Call.QUERY)
     if due is not None:
         await here.calls.close(due)
     return await _order(here, order_id, attempt_id, person.insured_person_id, language)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from services.payment.domain.channel import Capabilities, Method
 from shared.kernel.wording import Language
+from shared.runtime.http.parts import Fen
 
-Fen = Annotated[int, Field(description="1/100 yuan")]
 Seconds = Annotated[int, Field(ge=0)]
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from services.payment.adapters.postgres.views import OrderView
 from services.payment.domain.channel import Capabilities
@@ -14,15 +14,9 @@ from services.payment.domain.payment_attempt import PaymentAttempt
 from services.payment.domain.situation import standing_of
 from services.payment.domain.status_text import describe
 from services.payment.domain.way import is_payable
-from shared.kernel.clock import to_rfc3339
 from shared.kernel.wording import Language, Wording
+from shared.runtime.http.parts import Fen, Instant, Support
 
-Fen = Annotated[int, Field(description="1/100 yuan")]
-Instant = Annotated[
-    datetime,
-    PlainSerializer(to_rfc3339, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
-]
 OrderStatusOut = Literal["requested", "settled", "failed", "refunded"]
 AttemptStatusOut = Literal[
     "started", "awaiting_payer", "unknown", "succeeded", "declined", "closed"
@@ -61,13 +55,6 @@ class Words:
         return is_payable(
             view.order, view.attempts, self.cashiers, stopped=self.stopped, now=self.now
         )
-
-
-class Support(BaseModel):
-    """Whom to call."""
-
-    name: str
-    phone: str
 
 
 class StatusOut(BaseModel):

@@ -1,14 +1,12 @@
 """What payment's endpoints work with, and what they share."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 
 from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.http.models import SupportLine, Words
@@ -21,21 +19,11 @@ from services.payment.adapters.redis.stream_tickets import StreamTickets
 from services.payment.application.call_cashiers import CashierCalls
 from services.payment.application.ports import CashierChannel
 from services.payment.domain.channel import Capabilities, ChannelKind
-from services.payment.domain.refusal import (
-    CHANNEL_SILENT,
-    CHANNEL_STOPPED,
-    PaymentRefused,
-    named,
-)
+from services.payment.domain.refusal import refused
 from shared.kernel.clock import Clock
-from shared.kernel.errors import Refused, Unavailable
 from shared.kernel.wording import Language, Wording
 from shared.runtime.database.database import Database
 from shared.runtime.http.client_address import ClientAddresses
-
-# A phone may keep what it shows, but asks each time whether it is still true.
-OWN_CACHE = "private, no-cache"
-OUTAGES = {"channel_stopped": CHANNEL_STOPPED, "channel_silent": CHANNEL_SILENT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,36 +95,5 @@ async def find(here: Parts, order_id: UUID, person_id: UUID) -> OrderView:
     """Raises Refused: unknown, somebody else's and not yet opened orders answer the same."""
     view = await find_order(here.database, order_id, person_id=person_id)
     if view is None:
-        raise Refused(
-            "order_not_yet_known",
-            "There is no such order of yours, or not yet.",
-            status=404,
-            extra={"retry_after_seconds": 1},
-        )
+        raise refused("order_not_yet_known", retry_after_seconds=1)
     return view
-
-
-@contextmanager
-def told_in(language: Language, channel: Wording) -> Iterator[None]:
-    """What is refused inside is told in the caller's language."""
-    try:
-        yield
-    except PaymentRefused as refusal:
-        detail = refusal.wording.in_language(language)
-        raise Refused(refusal.code, detail, status=refusal.status, extra=refusal.extra) from refusal
-    except Unavailable as outage:
-        if outage.code not in OUTAGES:
-            raise
-        detail = named(OUTAGES[outage.code], channel).in_language(language)
-        seconds = outage.retry_after_seconds
-        raise Unavailable(outage.code, detail, retry_after_seconds=seconds) from outage
-
-
-def answer_if_changed(content: bytes, if_none_match: str | None) -> Response:
-    """Words depend on language and time, so the tag is made of the whole content."""
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": OWN_CACHE, "Vary": "Accept-Language"}
-    known = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
-    if tag in known or known == ["*"]:
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")

@@ -11,15 +11,16 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from services.payment.adapters.http.models import Fen, Instant, OrderStatusOut, StatusOut, Words
-from services.payment.adapters.http.parts import Here, Parts, told_in
+from services.payment.adapters.http.models import OrderStatusOut, StatusOut, Words
+from services.payment.adapters.http.parts import Here, Parts
 from services.payment.adapters.metrics import RETURNS_ASKED
 from services.payment.adapters.postgres.unit import PaymentUnit
 from services.payment.adapters.postgres.views import OrderView, read_order
 from services.payment.domain.refusal import refused
-from shared.kernel.wording import Language, Wording
+from shared.kernel.wording import Language
 from shared.runtime.http.edge import OPEN_QUERY
 from shared.runtime.http.languages import PreferredLanguage
+from shared.runtime.http.parts import Fen, Instant
 from shared.runtime.http.web import Strict
 
 ReturnToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
@@ -70,7 +71,7 @@ async def read_return(
     return_token: ReturnToken, language: PreferredLanguage, here: Here
 ) -> ReturnOut:
     """How the payment stands to which this token leads back."""
-    order_id = await _order_of(here, return_token, language)
+    order_id = await _order_of(here, return_token)
     return await _shown(here, order_id, language)
 
 
@@ -79,7 +80,7 @@ async def ask_for_return(
     return_token: ReturnToken, body: ReturnAsk, language: PreferredLanguage, here: Here
 ) -> ReturnOut:
     """The payer is back and wants to know: the channel is asked at once, nothing is concluded."""
-    order_id = await _order_of(here, return_token, language)
+    order_id = await _order_of(here, return_token)
     async with here.database.transaction() as unit:
         payment = PaymentUnit(unit)
         await payment.orders.lock([order_id])
@@ -88,12 +89,11 @@ async def ask_for_return(
     return await _shown(here, order_id, language)
 
 
-async def _order_of(here: Parts, token: str, language: Language) -> UUID:
+async def _order_of(here: Parts, token: str) -> UUID:
     async with here.database.transaction() as unit:
         found = await PaymentUnit(unit).return_tokens.order_of(token, now=here.clock.now())
     if found is None:
-        with told_in(language, Wording("", "")):
-            raise refused("return_not_known")
+        raise refused("return_not_known")
     return found
 
 

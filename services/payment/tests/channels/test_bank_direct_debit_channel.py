@@ -29,8 +29,9 @@ from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.opening import first_attempt
 from services.payment.domain.payment_attempt import Call
 from services.payment.tests.building import AMOUNT, an_order
-from shared.kernel.clock import SHANGHAI, FixedClock, SystemClock
+from shared.kernel.clock import SHANGHAI, SystemClock
 from shared.kernel.ids import new_id
+from testing.clock import FixedClock
 
 NONSENSE = Unknown(UnknownCause.NONSENSE)
 NOW = datetime.now(UTC)

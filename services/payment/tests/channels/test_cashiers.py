@@ -14,10 +14,10 @@ from services.payment.settings import CashierSettings
 from services.payment.tests.cashier_attempts import a_due_attempt
 from services.payment.tests.cashier_wire import NOW, AlipaySide, WechatpaySide, write
 from services.payment.tests.channel_keys import a_certificate, an_rsa_key, private_pem, public_pem
-from shared.kernel.clock import FixedClock
 from shared.runtime.keys import key_files
 from shared.runtime.keys.key_files import DEVELOPMENT_MARK
 from shared.runtime.process.settings import SettingsError, read_settings
+from testing.clock import FixedClock
 
 BASE = {
     "SONGHE_ENVIRONMENT": "production",

@@ -47,7 +47,7 @@ from services.payment.tests.cashier_wire import (
     write,
 )
 from services.payment.tests.channel_keys import an_rsa_key
-from shared.kernel.clock import FixedClock
+from testing.clock import FixedClock
 
 NONSENSE = Unknown(UnknownCause.NONSENSE)
 SERVER_ERROR = Unknown(UnknownCause.SERVER_ERROR)

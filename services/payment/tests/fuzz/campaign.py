@@ -21,7 +21,7 @@ from services.payment.domain.channel_notification import (
 )
 from services.payment.tests.cashier_wire import NOW, PUBLIC_KEY_ID, AlipaySide, WechatpaySide
 from services.payment.tests.fuzz import alipay_mutations, wechatpay_mutations
-from shared.kernel.clock import FixedClock
+from testing.clock import FixedClock
 
 CHANNELS = ("alipay", "wechatpay")
 # How often a callback is replayed unchanged in its bytes, at another time.

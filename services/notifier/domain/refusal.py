@@ -1,0 +1,17 @@
+"""Every refusal of the notifier: its stable code, its HTTP status and what a person reads."""
+
+from shared.kernel.errors import WordedRefusal
+from shared.kernel.wording import Wording
+
+REFUSALS: dict[str, tuple[int, Wording]] = {
+    "cursor_unknown": (
+        400,
+        Wording("这一页已失效，请从头再看。", "There is no such page. Please start again."),
+    ),
+}
+
+
+def refused(code: str) -> WordedRefusal:
+    """The refusal of that code."""
+    status, wording = REFUSALS[code]
+    return WordedRefusal(code, wording, status=status)
