@@ -28,9 +28,9 @@ class DatabaseAddress:
 
 
 def parse_address(url: str) -> DatabaseAddress:
-    """`postgresql+asyncpg://user:password@host:port/database?option=value`, percent-decoded.
+    """As `postgresql+asyncpg://host:port/database?option=value`, with user and password before `@`.
 
-    Raises ValueError, without the URL, where it is none.
+    All of it is percent-decoded. Raises ValueError, without the URL, where it is none.
     """
     found = URL.fullmatch(url)
     if found is None:
