@@ -39,7 +39,11 @@ CHOSEN_BY_PAYER = "chosen-by-payer"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of one event type; `version` moves only when the schema gains something."""
+    """The body of one event type.
+
+    `version` moves only with what an older reader must not ignore: it refuses a newer version, and
+    old and new processes run side by side. Fields that it may ignore come without.
+    """
 
     type: ClassVar[str]
     version: ClassVar[int] = 1
@@ -127,10 +131,16 @@ class PaymentDelayed(PersonEvent, frozen=True, kw_only=True):
     attempt_id: UUID
     channel: Name
     next_update_by: Instant
+    region: Region | None = None
+    asked_at: Instant | None = None
 
 
 class PaymentSettled(PersonEvent, frozen=True, kw_only=True):
-    """The channel confirmed receipt as final."""
+    """The channel confirmed receipt as final.
+
+    `asked_at`, `confirmed_at`: from when to when only the channel could act: from our call, or at
+    a cashier from the payer's payment, to its confirmation here. None: late money, older rows.
+    """
 
     type: ClassVar[str] = "PaymentSettled"
     topic: ClassVar[str] = ORDERS_TOPIC
@@ -144,10 +154,16 @@ class PaymentSettled(PersonEvent, frozen=True, kw_only=True):
     channel: Name
     channel_trade_no: ShortText
     settled_at: Instant
+    region: Region | None = None
+    asked_at: Instant | None = None
+    confirmed_at: Instant | None = None
 
 
 class PaymentFailed(PersonEvent, frozen=True, kw_only=True):
-    """Collecting this order has stopped; later money takes the unexpected-money way."""
+    """Collecting this order has stopped; later money takes the unexpected-money way.
+
+    `channel` is None where the payer had the choice.
+    """
 
     type: ClassVar[str] = "PaymentFailed"
     topic: ClassVar[str] = ORDERS_TOPIC
@@ -159,6 +175,8 @@ class PaymentFailed(PersonEvent, frozen=True, kw_only=True):
     currency: Name
     reason: Name
     can_retry: bool
+    channel: Name | None = None
+    region: Region | None = None
 
 
 class UnexpectedMoneyReceived(PersonEvent, frozen=True, kw_only=True):

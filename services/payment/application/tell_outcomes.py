@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.payment.application.ports import Unit
 from services.payment.domain.failure_reason import FailureReason
 from services.payment.domain.payment_attempt import PaymentAttempt
-from services.payment.domain.payment_order import PaymentOrder
+from services.payment.domain.payment_order import CHOSEN_BY_PAYER, PaymentOrder
 from shared.kernel.events import (
     PaymentDelayed,
     PaymentFailed,
@@ -39,6 +39,8 @@ def tell_delay(unit: Unit, order: PaymentOrder, attempt: PaymentAttempt) -> None
         attempt_id=attempt.id,
         channel=attempt.channel,
         next_update_by=attempt.promised_until,
+        region=order.region,
+        asked_at=attempt.first_sent_at,
     )
     unit.emit(
         body,
@@ -106,6 +108,8 @@ def _tell_failed(unit: Unit, order: PaymentOrder) -> None:
         currency=order.currency,
         reason=reason.value,
         can_retry=reason.can_retry,
+        channel=None if order.channel == CHOSEN_BY_PAYER else order.channel,
+        region=order.region,
     )
     unit.emit(
         body,
@@ -130,6 +134,9 @@ def _tell_settled(unit: Unit, order: PaymentOrder) -> None:
         channel=order.settlement.channel,
         channel_trade_no=order.settlement.channel_trade_no,
         settled_at=order.settlement.settled_at,
+        region=order.region,
+        asked_at=order.settlement.asked_at,
+        confirmed_at=order.settlement.confirmed_at,
     )
     unit.emit(
         body,

@@ -153,7 +153,12 @@ def _succeeded(
         return _suspense(order, attempt, answer, asking.now)
     received = _received(attempt, answer)
     if order.is_open:
-        return Outcome(payment_order.settle(order, settlement_by(received)), received)
+        settlement = replace(
+            settlement_by(received),
+            asked_at=_asked_at(attempt, answer, asking),
+            confirmed_at=asking.now,
+        )
+        return Outcome(payment_order.settle(order, settlement), received)
     return Outcome(
         order,
         replace(
@@ -162,6 +167,12 @@ def _succeeded(
             due_at=next_decision_ask_at(unexpected_sequence=1, now=asking.now),
         ),
     )
+
+
+def _asked_at(attempt: PaymentAttempt, answer: Succeeded, asking: Asking) -> datetime | None:
+    """Since when only the channel could act; a payer's time at the cashier is not the channel's."""
+    since = attempt.first_sent_at if attempt.is_direct else answer.at
+    return None if since is None else min(since, asking.now)
 
 
 def settlement_by(attempt: PaymentAttempt) -> Settlement:

@@ -39,12 +39,17 @@ ORDER_TRANSITIONS = Transitions(
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """The final confirmation that the money was received."""
+    """The final confirmation that the money was received.
+
+    `asked_at`, `confirmed_at`: from when to when only the channel could act, where that is known.
+    """
 
     attempt_id: UUID
     channel: str
     channel_trade_no: str
     settled_at: datetime
+    asked_at: datetime | None = None
+    confirmed_at: datetime | None = None
 
 
 class PaymentOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,8 @@ ORDER_STATE: Columns = {
     "settled_channel": "text",
     "channel_trade_no": "text",
     "settled_at": "timestamptz",
+    "channel_asked_at": "timestamptz",
+    "channel_confirmed_at": "timestamptz",
     "accepted_event_id": "uuid",
 }
 ORDER: Columns = {**ORDER_FACTS, **ORDER_STATE}
@@ -144,6 +146,8 @@ def order_row(order: PaymentOrder) -> dict[str, Any]:
         "settled_channel": settlement.channel if settlement else None,
         "channel_trade_no": settlement.channel_trade_no if settlement else None,
         "settled_at": settlement.settled_at if settlement else None,
+        "channel_asked_at": settlement.asked_at if settlement else None,
+        "channel_confirmed_at": settlement.confirmed_at if settlement else None,
         "accepted_event_id": order.accepted_event_id,
     }
 
@@ -156,6 +160,8 @@ def to_order(row: Row) -> PaymentOrder:
             channel=row["settled_channel"],
             channel_trade_no=row["channel_trade_no"],
             settled_at=row["settled_at"],
+            asked_at=row["channel_asked_at"],
+            confirmed_at=row["channel_confirmed_at"],
         )
     return PaymentOrder(
         id=row["id"],
