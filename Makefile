@@ -86,9 +86,9 @@ docs: setup ## write the generated documents anew
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: ## write all locks anew after a change in pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "There is no uv: install it (it is on PyPI) to write the locks." >&2; exit 2; }
-	$(UV_COMPILE) pyproject.toml --group devstack -o requirements.lock
-	$(UV_COMPILE) pyproject.toml --group devstack --group dev -c requirements.lock -o requirements-dev.lock
-	for image in identity billing payment notifier sandbox entry; do \
+	$(UV_COMPILE) pyproject.toml --group devstack --group stream -o requirements.lock
+	$(UV_COMPILE) pyproject.toml --group devstack --group dev --group stream -c requirements.lock -o requirements-dev.lock
+	for image in identity billing payment notifier stream sandbox entry; do \
 	  $(UV_COMPILE) --group pyproject.toml:$$image -c requirements.lock -o deploy/locks/$$image.lock || exit; done
 
 keys: setup ## make development keys for containers, once
