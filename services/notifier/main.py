@@ -18,6 +18,12 @@ def worker(settings: NotifierSettings) -> Running:
     return worker(settings)
 
 
+def stream(settings: NotifierSettings) -> Running:
+    from services.notifier.wiring.stream import stream
+
+    return stream(settings)
+
+
 def consumer(settings: NotifierSettings) -> Consumer:
     from services.notifier.wiring.reactions import consumer
 
@@ -27,6 +33,6 @@ def consumer(settings: NotifierSettings) -> Consumer:
 COMMANDS = ServiceCommands(
     service=SERVICE,
     settings=NotifierSettings,
-    processes={"api": api, "worker": worker},
+    processes={"api": api, "worker": worker, "stream": stream},
     consumer=consumer,
 )

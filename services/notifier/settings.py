@@ -26,6 +26,10 @@ class ApiSettings(NotifierSettings):
     identity_url: HttpUrl
 
 
+class StreamSettings(NotifierSettings):
+    """The stream process needs Kafka only."""
+
+
 class WorkerSettings(NotifierSettings):
     """What only the worker needs."""
 

@@ -1,6 +1,6 @@
 """What the notifier counts; labels are template names and states, never people."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared.runtime.ground.metrics import REGISTRY
 
@@ -28,5 +28,24 @@ CONTACT_LOOKUPS = Counter(
     "songhe_contact_lookups",
     "Where contacts came from",
     ("source",),
+    registry=REGISTRY,
+)
+STREAM_RECORDS = Counter(
+    "songhe_stream_records",
+    "Records that the stream process read, by what became of them",
+    ("outcome",),
+    registry=REGISTRY,
+)
+# Over the windows of the last hour and the partitions of this process.
+CHANNEL_OUTCOMES = Gauge(
+    "songhe_channel_outcomes",
+    "Outcomes of the last hour in this process's partitions",
+    ("channel", "region", "outcome"),
+    registry=REGISTRY,
+)
+CHANNEL_SLOW = Gauge(
+    "songhe_channel_slow",
+    "1 where this process finds the channel slow",
+    ("channel", "region"),
     registry=REGISTRY,
 )

@@ -48,7 +48,17 @@ TEXT_CHARACTERS_MAX = 16_000
 DEPTH_MAX = 4
 
 # Chatty at INFO: a line per group join, heartbeat, statement or migration step.
-QUIET_LOGGERS = ("aiokafka", "kafka", "sqlalchemy", "asyncio", "httpx2", "httpcore2", "uvicorn")
+QUIET_LOGGERS = (
+    "aiokafka",
+    "kafka",
+    "sqlalchemy",
+    "asyncio",
+    "httpx2",
+    "httpcore2",
+    "uvicorn",
+    "faust",
+    "mode",
+)
 
 
 def configure_logs(*, service: str, process: str, level: str = "INFO") -> None:

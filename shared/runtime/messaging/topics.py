@@ -15,6 +15,10 @@ from shared.kernel.events import CONTRIBUTIONS_TOPIC, ORDERS_TOPIC, PEOPLE_TOPIC
 PARTITION_COUNT = 12
 # As long as sent outbox rows are kept, so that log and outbox heal each other.
 RETENTION_DAYS = 14
+# What only the notifier's stream process writes.
+STREAM_APP = "songhe-notifier-stream"
+STREAM_TABLE = "windows"
+CHANNELS_TOPIC = "notifier.channels"
 DEADLINE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 
@@ -29,16 +33,26 @@ class Topic:
     name: str
     partition_count: int = PARTITION_COUNT
     retention_days: int = RETENTION_DAYS
+    cleanup_policy: str = "delete"
 
     @property
     def settings(self) -> dict[str, str]:
         return {
-            "cleanup.policy": "delete",
+            "cleanup.policy": self.cleanup_policy,
             "retention.ms": str(self.retention_days * 24 * 60 * 60 * 1000),
         }
 
 
-TOPICS = (Topic(CONTRIBUTIONS_TOPIC), Topic(ORDERS_TOPIC), Topic(PEOPLE_TOPIC))
+TOPICS = (
+    Topic(CONTRIBUTIONS_TOPIC),
+    Topic(ORDERS_TOPIC),
+    Topic(PEOPLE_TOPIC),
+    Topic(CHANNELS_TOPIC, retention_days=1),
+    # faust's own: declared here, because faust would give it other settings
+    Topic(
+        f"{STREAM_APP}-{STREAM_TABLE}-changelog", retention_days=1, cleanup_policy="compact,delete"
+    ),
+)
 DECLARED = {topic.name: topic.partition_count for topic in TOPICS}
 
 

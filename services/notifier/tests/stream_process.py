@@ -1,0 +1,23 @@
+"""The stream process as it is, over topics of one test: `… stream_process <app> <topics> <out>`."""
+
+import sys
+from dataclasses import replace
+
+from services.notifier.main import COMMANDS, run_stream
+from services.notifier.settings import NotifierSettings, StreamSettings
+from shared.runtime.process.commands import main
+from shared.runtime.process.settings import read_settings
+
+
+async def stream(_settings: NotifierSettings) -> int:
+    app_id, topics, announced = sys.argv[1:]
+    return await run_stream(
+        read_settings(StreamSettings),
+        app_id=app_id,
+        topics=tuple(topics.split(",")),
+        announced=announced,
+    )
+
+
+if __name__ == "__main__":
+    main(replace(COMMANDS, processes={"stream": stream}), ["stream"])
