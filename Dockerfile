@@ -1,5 +1,5 @@
-# One recipe, six images: docker build --build-arg SERVICE=billing .
-# SERVICE is identity, billing, payment, notifier, sandbox or entry.
+# One recipe, seven images: docker build --build-arg SERVICE=billing .
+# SERVICE is identity, billing, payment, notifier, stream, sandbox or entry.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages

@@ -53,7 +53,7 @@ def test_neither_tests_nor_other_services_are_in_it(image: tuple[str, Path]) -> 
     assert others <= {name}
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", [*IMAGES, "stream"])
 def test_every_lock_pins_the_versions_of_the_project_by_hash(name: str) -> None:
     project = _pinned(ROOT / "requirements.lock")
     lock = ROOT / "deploy" / "locks" / f"{name}.lock"
