@@ -65,6 +65,23 @@ def test_success_with_the_exact_amount_settles_the_order() -> None:
     assert outcome.attempt.version == attempt.version + 1
 
 
+def test_a_settlement_says_from_when_to_when_only_the_channel_could_act() -> None:
+    order, asking = an_order(), asked(Call.QUERY)
+    sent_at = asking.now - MINUTE
+    debit = structs.replace(an_attempt(order), first_sent_at=sent_at, method=None)
+    cashier = structs.replace(debit, method="qr")
+    answer = paid(at=asking.now - MINUTE / 2)
+
+    by_debit = decide(order, debit, answer, asking).order.settlement
+    by_cashier = decide(order, cashier, answer, asking).order.settlement
+
+    assert by_debit is not None
+    assert by_cashier is not None
+    assert (by_debit.asked_at, by_debit.confirmed_at) == (sent_at, asking.now)
+    assert by_cashier.asked_at == answer.at
+    assert by_cashier.confirmed_at == asking.now
+
+
 @pytest.mark.parametrize("cause", list(UnknownCause))
 @pytest.mark.parametrize("call", [Call.START, Call.QUERY])
 def test_no_kind_of_unknown_ever_fails_an_order(call: Call, cause: UnknownCause) -> None:
