@@ -13,7 +13,7 @@ class Process:
     """A program that runs as long as its service. All serve /metrics and /health.
 
     `has_http`: it answers requests on a port of its own. `has_relay`: it sends the outbox.
-    `image`: where it lives in containers.
+    `has_database`: it reads or writes its service's. `image`: where it lives in containers.
     """
 
     service: str
@@ -21,6 +21,7 @@ class Process:
     image: str
     has_http: bool = False
     has_relay: bool = False
+    has_database: bool = True
 
     @property
     def name(self) -> str:
@@ -40,6 +41,8 @@ PROCESSES: tuple[Process, ...] = (
     *_usual("billing", has_relay=True),
     *_usual("payment", has_relay=True),
     *_usual("notifier", has_relay=False),
+    # In an image of its own: faust is for it alone.
+    Process(service="notifier", kind="stream", image="stream", has_database=False),
 )
 # In the order in which they are set up; each has a database of its own.
 SERVICES: tuple[str, ...] = tuple(dict.fromkeys(process.service for process in PROCESSES))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue import IMAGES, SERVICES
+from shared.catalogue import IMAGES, PROCESSES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +27,8 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
 
 def test_the_process_starts_and_asks_for_its_settings(image: tuple[str, Path]) -> None:
     name, app = image
-    arguments = ["api"] if name in SERVICES else []
+    # Any process of the image: each asks for its settings first.
+    arguments = [process.kind for process in PROCESSES if process.image == name][:1]
 
     done = subprocess.run(
         [sys.executable, app / "start.py", *arguments],
@@ -50,10 +51,10 @@ def test_neither_tests_nor_other_services_are_in_it(image: tuple[str, Path]) -> 
 
     assert not [path for path in files if "tests" in path.parts or "testing" in path.parts]
     others = {path.parts[1] for path in files if path.parts[0] == "services"} - {"__init__.py"}
-    assert others <= {name}
+    assert others <= {process.service for process in PROCESSES if process.image == name}
 
 
-@pytest.mark.parametrize("name", [*IMAGES, "stream"])
+@pytest.mark.parametrize("name", IMAGES)
 def test_every_lock_pins_the_versions_of_the_project_by_hash(name: str) -> None:
     project = _pinned(ROOT / "requirements.lock")
     lock = ROOT / "deploy" / "locks" / f"{name}.lock"

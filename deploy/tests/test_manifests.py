@@ -25,7 +25,7 @@ from devstack.keys import development as keys
 from devstack.plan import ROOT
 from entry.settings import EntrySettings
 from sandbox.settings import SandboxSettings
-from shared.catalogue import SERVICES, names_of
+from shared.catalogue import PROCESSES, SERVICES, names_of
 
 # The one that the smoke test runs on, and the newest that the validator knows.
 KUBERNETES_VERSIONS = ("1.34", "1.37")
@@ -260,7 +260,8 @@ class TestNetwork:
 
         reached_by = {name_of(one) for one in dev.ours() if may_connect(dev, one, target, database)}
 
-        processes, workers = set(names_of()), set(names_of("worker"))
+        processes = {process.name for process in PROCESSES if process.has_database}
+        workers = {*names_of("worker"), *names_of("stream")}
         assert (
             reached_by
             == {

@@ -3,8 +3,9 @@
 import sys
 from dataclasses import replace
 
-from services.notifier.main import COMMANDS, run_stream
+from services.notifier.main import COMMANDS
 from services.notifier.settings import NotifierSettings, StreamSettings
+from services.notifier.wiring.stream import run_stream
 from shared.runtime.process.commands import main
 from shared.runtime.process.settings import read_settings
 

@@ -30,7 +30,7 @@ from testing.builders import (
     payment_requested,
     payment_settled,
 )
-from testing.infrastructure import Infrastructure
+from testing.servers import Infrastructure
 
 ROOT = Path(__file__).resolve().parents[3]
 # Only a failure takes so long.
