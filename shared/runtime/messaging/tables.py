@@ -199,8 +199,8 @@ QUEUE = (
     " autovacuum_vacuum_cost_delay = 0)",
     # Who holds the old lease may send until it runs out; until then nobody else begins.
     "INSERT INTO relay_turn (owner, until) SELECT owner, until FROM relay_lease",
-    "UPDATE relay_lease SET owner = gen_random_uuid(), until = 'infinity'",
-    "INSERT INTO relay_lease (owner, until) VALUES (gen_random_uuid(), 'infinity')"
+    "UPDATE relay_lease SET owner = gen_random_uuid(), until = '9999-12-31Z'",
+    "INSERT INTO relay_lease (owner, until) VALUES (gen_random_uuid(), '9999-12-31Z')"
     " ON CONFLICT (one) DO NOTHING",
 )
 

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from shared.runtime.ground.redis_client import open_redis
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PRODUCT = ("shared/kernel", "shared/runtime", "services", "devstack", "sandbox")
 HOME = Path("shared/runtime/ground/redis_client.py")
 CALLERS = 50
