@@ -64,7 +64,7 @@ class Parts:
 
     @property
     def silent(self) -> frozenset[str]:
-        """Channels that this process spares its calls just now, because none was answered."""
+        """Channels that this process does not call now: their last calls all failed."""
         opened = self.calls.channels.items()
         return frozenset(id for id, channel in opened if not channel.capabilities.usable)
 
