@@ -1,7 +1,8 @@
 """One port in front of the four APIs, so that a page has one origin.
 
-A streaming reverse proxy: it passes bytes on as they come, in both senses trusts nobody (but for
-balancers that its settings name), and never forwards an internal endpoint.
+A reverse proxy that streams bytes in both directions and trusts neither side's hop-by-hop headers,
+nor who a caller claims to be unless a balancer named in the settings says so. It never forwards an
+internal endpoint.
 """
 
 import asyncio
@@ -148,7 +149,7 @@ def _own_answer(request: Request) -> Response | None:
     if service_of(path) is None:
         return _problem(404, "not_found", "There is nothing at this address.")
     if request.method not in METHODS:
-        return _problem(405, "method_not_allowed", "This address does not know the method.")
+        return _problem(405, "method_not_allowed", "This address does not support the method.")
     return None
 
 
@@ -218,7 +219,7 @@ async def _bytes_of(upstream: httpx2.Response) -> AsyncIterator[bytes]:
 
 def _unavailable(service: str, error: httpx2.TransportError) -> Response:
     """503 where nothing was sent, 504 and 502 where the service may have done it already."""
-    sentence = f"The service {service} does not answer now; please try again."
+    sentence = f"The service {service} is not answering now; please try again."
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
         status = 503
     else:

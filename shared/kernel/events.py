@@ -118,7 +118,7 @@ class PaymentOutcomeAsked(PaymentRequested, frozen=True, kw_only=True):
 
 
 class PaymentDelayed(PersonEvent, frozen=True, kw_only=True):
-    """The channel has told no outcome by the promised time; the next news come by a later one."""
+    """The channel reported no outcome by the promised time; a later time is promised."""
 
     type: ClassVar[str] = "PaymentDelayed"
     topic: ClassVar[str] = ORDERS_TOPIC

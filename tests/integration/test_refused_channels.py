@@ -72,7 +72,8 @@ async def test_a_channel_that_was_stopped_is_refused_until_it_starts_again(
 
     problem = answer.json()
     assert problem["code"] == "channel_stopped"
-    assert "Bank direct debit takes no new payments now. Nothing was charged." in problem["detail"]
+    detail = problem["detail"]
+    assert "Bank direct debit takes no new payments at the moment. Nothing was charged." in detail
     assert answer.headers["Retry-After"] == "60"
     assert _requests(stack, contribution_id) == 0
     assert (await person.contribution(contribution_id))["status"] == "assessed"

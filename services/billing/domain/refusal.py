@@ -29,20 +29,20 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
     ),
     "contribution_not_found": (
         404,
-        Wording(zh="没有找到这张账单。", en="There is no such contribution of yours."),
+        Wording(zh="没有找到这张账单。", en="You have no such contribution."),
     ),
     "contribution_locked": (
         409,
         Wording(
             zh="这个月已经付款或者正在付款，不能再改缴费基数。",
-            en="This month is paid or being paid: its base can no longer be changed.",
+            en="This month is paid or being paid, so its base can no longer change.",
         ),
     ),
     "contribution_superseded": (
         409,
         Wording(
             zh="这张账单已经换成新的，请看新的账单。",
-            en="This contribution was replaced; see the new one.",
+            en="This contribution was replaced. Please see the new one.",
         ),
     ),
     "already_paid": (
@@ -56,12 +56,12 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             zh="有一笔付款还没结束，请先不要再付。",
-            en="Another payment of this contribution is still open: do not pay again yet.",
+            en="Another payment for this contribution is still open. Please do not pay again yet.",
         ),
     ),
     "channel_unknown": (
         422,
-        Wording(zh="没有这种付款方式。", en="There is no such way to pay."),
+        Wording(zh="没有这种付款方式。", en="This way to pay does not exist."),
     ),
     "channel_not_configured": (
         409,
@@ -81,7 +81,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             zh="{channel}不能付这个地区的费用，没有扣款。请换一种方式。",
-            en="{channel} takes no contributions of this region. Nothing was charged. "
+            en="{channel} does not take contributions for this region. Nothing was charged. "
             "Please pay another way.",
         ),
     ),
@@ -89,7 +89,7 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             zh="用{channel}付款要先签代扣协议，现在还没有。没有扣款。请换一种方式。",
-            en="{channel} needs an agreement to be debited, and there is none. "
+            en="{channel} needs a direct debit agreement, and there is none yet. "
             "Nothing was charged. Please pay another way.",
         ),
     ),
@@ -97,28 +97,32 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         409,
         Wording(
             zh="{channel}现在不能马上扣款，来不及付这一笔。没有扣款。请换一种方式。",
-            en="{channel} cannot charge in time for this payment now. Nothing was charged. "
+            en="{channel} can no longer charge in time for this payment. Nothing was charged. "
             "Please pay another way.",
         ),
     ),
     "cursor_unknown": (
         422,
-        Wording(zh="这一页已经没有了，请从头看。", en="There is no such page; start again."),
+        Wording(
+            zh="这一页已经没有了，请从头看。",
+            en="This page no longer exists. Please start from the first one.",
+        ),
     ),
 }
 BUSY = Wording(
     zh="现在不能开始新的付款，请稍后再试。没有扣款。",
-    en="New payments must wait a moment. Nothing was charged.",
+    en="No new payment can start right now. Nothing was charged. Please try again soon.",
 )
 
 OUTAGES: dict[str, Wording] = {
     "channel_stopped": Wording(
         zh="现在不能用{channel}付款，没有扣款。请换一种方式。",
-        en="{channel} takes no new payments now. Nothing was charged. Please pay another way.",
+        en="{channel} takes no new payments at the moment. Nothing was charged. "
+        "Please pay another way.",
     ),
     "no_channel": Wording(
         zh="现在没有能用的付款方式，没有扣款。请过一会儿再试。",
-        en="There is no way to pay now. Nothing was charged. Please try again later.",
+        en="No way to pay is available now. Nothing was charged. Please try again later.",
     ),
 }
 

@@ -60,12 +60,12 @@ def _not_paid(why: tuple[str, str], next_step: tuple[str, str]) -> StatusText:
 
 
 _S, _C = ContributionStatus, Circumstance
-_PAY_ANOTHER_WAY = ("可以换一种方式再付。", "You can pay again, perhaps another way.")
+_PAY_ANOTHER_WAY = ("可以换一种方式再付。", "You can pay again another way.")
 
 STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
     (_S.ASSESSED, _C.NONE): _text(
         ("还没有缴费", "Not paid yet"),
-        ("{month}应缴 {amount} 元。", "{amount} yuan are owed for {month}."),
+        ("{month}应缴 {amount} 元。", "{amount} yuan is due for {month}."),
         ("核对金额后就可以付款。", "Check the amount, then pay."),
     ),
     (_S.ASSESSED, _C.EXPIRED): _text(
@@ -74,28 +74,34 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         ("可以重新付款。", "You can pay again."),
     ),
     (_S.ASSESSED, _C.INSUFFICIENT_FUNDS): _not_paid(
-        ("付款渠道说：余额不足。", "The channel says: not enough balance."), _PAY_ANOTHER_WAY
+        ("付款渠道说：余额不足。", "The payment channel says the balance is too low."),
+        _PAY_ANOTHER_WAY,
     ),
     (_S.ASSESSED, _C.LIMIT_EXCEEDED): _not_paid(
-        ("付款渠道说：超过了付款限额。", "Your payment limit was exceeded, says the channel."),
+        ("付款渠道说：超过了付款限额。", "The payment channel says your limit was exceeded."),
         _PAY_ANOTHER_WAY,
     ),
     (_S.ASSESSED, _C.ACCOUNT_RESTRICTED): _not_paid(
-        ("付款渠道说：账户现在不能付款。", "The channel says: your account cannot pay now."),
-        ("可以换一种方式再付，或者先问付款渠道。", "Pay another way, or ask the channel first."),
+        ("付款渠道说：账户现在不能付款。", "The payment channel says your account cannot pay now."),
+        (
+            "可以换一种方式再付，或者先问付款渠道。",
+            "Pay another way, or ask the payment channel first.",
+        ),
     ),
     (_S.ASSESSED, _C.REJECTED): _not_paid(
-        ("付款渠道没有接受这笔付款。", "The channel did not accept the payment."), _PAY_ANOTHER_WAY
+        ("付款渠道没有接受这笔付款。", "The payment channel did not accept the payment."),
+        _PAY_ANOTHER_WAY,
     ),
     (_S.ASSESSED, _C.CHANNEL_UNAVAILABLE): _not_paid(
-        ("付款渠道现在不能用。", "The channel cannot be used now."),
-        ("可以换一种方式，或者过一会儿再付。", "Pay another way, or again in a while."),
+        ("付款渠道现在不能用。", "The payment channel cannot be used now."),
+        ("可以换一种方式，或者过一会儿再付。", "Pay another way, or try again later."),
     ),
     (_S.ASSESSED, _C.WRONG_AMOUNT): _text(
         ("收到的金额不对，不算缴费", "The amount received was wrong and does not count"),
         (
             "这笔钱会全部原路退回，退回后告诉您。您的账单没有变。",
-            "All of it goes back the way it came and you will be told. Your bill is unchanged.",
+            "All of it goes back the way it came; we will tell you when it has. Your bill is "
+            "unchanged.",
         ),
         ("可以按 {amount} 元重新付款。", "You can pay again: {amount} yuan."),
     ),
@@ -105,10 +111,10 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         _PAY_ANOTHER_WAY,
     ),
     (_S.ASSESSED, _C.REFUNDED): _text(
-        ("钱已退回，还没有缴费", "The money went back; not paid"),
+        ("钱已退回，还没有缴费", "Money refunded; not paid yet"),
         (
             "您付的钱已经原路退回，{month}还没有缴。",
-            "Your money went back the way it came; {month} is not paid.",
+            "Your money went back the way it came. {month} is not paid yet.",
         ),
         ("可以重新付款。", "You can pay again."),
     ),
@@ -116,7 +122,7 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         ("这个月现在不能缴了", "This month can no longer be paid"),
         (
             "{month}的缴费时间已过，这个月没有缴。",
-            "The time to pay for {month} is over; it was not paid.",
+            "The time to pay for {month} has passed, and it was not paid.",
         ),
         ("可以打电话问能不能补缴。", "Call to ask whether it can still be paid."),
     ),
@@ -124,53 +130,59 @@ STATUS_TEXTS: dict[tuple[ContributionStatus, Circumstance], StatusText] = {
         ("有一笔付款还没结束", "A payment is still open"),
         (
             "最晚 {by} 有结果，有结果就告诉您。没付成的话，之后可以再付。",
-            "Its result comes by {by} and you will be told. If it fails you can pay again.",
+            "Its result is due by {by}, and we will tell you. If it fails, you can pay again.",
         ),
         ("请先不要再付，可以看那一笔。", "Please do not pay again yet; look at that payment."),
     ),
     (_S.PAYMENT_PENDING, _C.OVERDUE): _text(
-        ("还没查到结果，请不要再付", "We do not know yet; do not pay again"),
+        ("还没查到结果，请不要再付", "No result yet; please do not pay again"),
         (
             "我们会一直查询，下次 {by} 有消息。钱不会丢：要么算作您的缴费，要么原路退回。",
-            "We keep asking; next news at {by}. Your money is safe: it either counts as your "
+            "We keep checking; next update by {by}. Your money is safe: it either counts as your "
             "contribution or goes back the way it came.",
         ),
         ("不用做什么，这个页面可以关掉。", "Nothing to do; you can close this page."),
     ),
     (_S.PAID, _C.NONE): _text(
-        ("已缴费，等待入账", "Paid, being credited"),
+        ("已缴费，等待入账", "Paid, waiting to be recorded"),
         (
             "{paid} 收到 {amount} 元，等税务入账，一般需要几个工作日，节假日会晚一些。",
-            "{amount} yuan arrived at {paid}. The tax office usually records it within a few "
-            "working days, later over holidays.",
+            "{amount} yuan was received at {paid}. The tax office usually records it within a few "
+            "working days, or longer over holidays.",
         ),
         ("不用做什么，也不用再付。", "Nothing to do and nothing more to pay."),
     ),
     (_S.PAID, _C.LATE_MONEY): _text(
-        ("已缴费，等待入账", "Paid, being credited"),
+        ("已缴费，等待入账", "Paid, waiting to be recorded"),
         (
             "这笔钱 {paid} 才到，比平时晚，算作{month}的缴费。现在等税务入账。",
-            "Your money arrived late, at {paid}, and pays for {month}. The tax office records "
-            "it next.",
+            "Your money arrived late, at {paid}, and pays for {month}. Next, the tax "
+            "office records it.",
         ),
         ("不用再付。", "Nothing more to pay."),
     ),
     (_S.CREDITED, _C.NONE): _text(
-        ("已入账", "Credited"),
-        ("{month}的缴费已由税务入账。", "The tax office has recorded {month}."),
+        ("已入账", "Recorded by the tax office"),
+        (
+            "{month}的缴费已由税务入账。",
+            "The tax office has recorded your contribution for {month}.",
+        ),
         ("不用做什么。", "Nothing to do."),
     ),
     (_S.CREDIT_REFUSED, _C.NONE): _text(
-        ("钱已收到，税务没有入账", "Paid, but not recorded"),
+        ("钱已收到，税务没有入账", "Paid, but not recorded by the tax office"),
         (
             "税务没有接受{month}的缴费。我们正在处理，钱不会丢。",
-            "The tax office did not record {month}. We are looking into it; your money is safe.",
+            "The tax office did not record {month}. We are working on it; your money is safe.",
         ),
         ("请不要再付，可以打电话问。", "Please do not pay again; you can call us."),
     ),
     (_S.SUPERSEDED, _C.NONE): _text(
         ("这张账单已经换成新的", "Replaced by a new bill"),
-        ("您改了缴费基数，这张账单不用付了。", "You chose another base; this bill is void."),
+        (
+            "您改了缴费基数，这张账单不用付了。",
+            "You changed the base, so this bill need not be paid.",
+        ),
         ("请看新的账单。", "See the new bill."),
     ),
 }

@@ -18,35 +18,35 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         422,
         Wording(
             "这个号段暂不支持。号码没有写错的话，请换一个手机号，或与我们联系。",
-            "Numbers of this range are not supported yet. Please use another mobile number.",
+            "This number range is not supported yet. Please use another mobile number.",
         ),
     ),
     "phone_country_not_served": (
         422,
         Wording(
             "目前不能向这个国家或地区的号码发送验证码。请使用中国大陆手机号。",
-            "We cannot send codes to numbers of this country. Please use a number we serve (+86).",
+            "We cannot send codes to numbers in this country. Please use a mainland number (+86).",
         ),
     ),
     "sms_resend_too_soon": (
         429,
         Wording(
             "验证码刚刚发过。请稍等一会儿再重新获取。",
-            "A code was sent a moment ago. Please wait before you ask for another.",
+            "A code was sent a moment ago. Please wait before you request another.",
         ),
     ),
     "sms_limit_reached": (
         429,
         Wording(
             "这个号码获取验证码的次数太多了。请过一段时间再试。",
-            "Too many codes were asked for this number. Please try again later.",
+            "Too many codes were requested for this number. Please try again later.",
         ),
     ),
     "sms_address_limit_reached": (
         429,
         Wording(
             "您所在的网络获取验证码的次数太多了。请过一段时间再试，或换一个网络。",
-            "Too many codes were asked for from your network. Try again later or from another one.",
+            "Too many codes were requested from your network. Try again later or use another one.",
         ),
     ),
     "sms_daily_limit_reached": (
@@ -54,21 +54,21 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
         Wording(
             "今天的验证码短信已经发完。请明天再试。已经登录的手机不受影响。",
             "We cannot send more text messages today. Please try again tomorrow. "
-            "Open sessions still work.",
+            "Phones already logged in are not affected.",
         ),
     ),
     "code_wrong": (
         422,
         Wording(
             "验证码不对。请核对最新一条短信。",
-            "The code is wrong. Please check the newest text message.",
+            "The code is wrong. Please check the latest text message.",
         ),
     ),
     "code_expired": (
         422,
         Wording(
             "验证码已经失效。请重新获取一个。",
-            "This code no longer works. Please ask for a new code.",
+            "This code no longer works. Please request a new one.",
         ),
     ),
     "session_ended": (
@@ -92,11 +92,12 @@ REFUSALS: dict[str, tuple[int, Wording]] = {
 OUTAGES: dict[str, Wording] = {
     "codes_unavailable": Wording(
         "现在不能登录，请几分钟后再试。已经登录的手机不受影响。",
-        "Logging in does not work now. Please try again soon. Open sessions still work.",
+        "Logging in does not work right now. Please try again in a few minutes. "
+        "Phones already logged in are not affected.",
     ),
     "sms_unavailable": Wording(
         "短信现在发不出去，没有发送验证码。请稍后再试。",
-        "Text messages cannot be sent now; no code was sent. Please try again soon.",
+        "Text messages cannot be sent now, so no code was sent. Please try again soon.",
     ),
 }
 

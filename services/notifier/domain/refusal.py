@@ -6,7 +6,10 @@ from shared.kernel.wording import Wording
 REFUSALS: dict[str, tuple[int, Wording]] = {
     "cursor_unknown": (
         400,
-        Wording("这一页已失效，请从头再看。", "There is no such page. Please start again."),
+        Wording(
+            "这一页已失效，请从头再看。",
+            "This page no longer exists. Please start from the first one.",
+        ),
     ),
 }
 

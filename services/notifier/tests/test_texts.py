@@ -112,7 +112,7 @@ def test_a_delay_says_by_when_the_next_news_come_and_not_to_pay_again() -> None:
 
     assert "最晚16:05再告诉您" in today
     assert "最晚11月25日 14:05再告诉您" in tomorrow
-    assert "next news by 14:05 on 25 November" in english
+    assert "We will let you know by 14:05 on 25 November" in english
     assert "请不要再付" in today
     assert "没有扣款" not in today
     assert len(title) <= 14

@@ -19,7 +19,7 @@ CHANNEL_NONSENSE = Counter(
 )
 CHANNEL_CIRCUIT_OPEN = Gauge(
     "songhe_channel_circuit_open",
-    "1 while calls to a channel are spared after failures in a row",
+    "1 while calls to a channel are skipped after failures in a row",
     ("channel",),
     registry=REGISTRY,
 )

@@ -99,8 +99,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "{channel} takes no new payments now",
-            "What you have paid is safe and its result will be told. Please pay before {expires};"
-            " if time runs out nothing is charged.",
+            "What you have paid is not affected, and we will tell you its result."
+            " Please pay before {expires}; if time runs out nothing is charged.",
             "Pay another way",
         ),
         can_pay=True,
@@ -127,7 +127,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "The time to pay is almost over",
-            "No new payment can begin any more. If a page to pay is open, finish before {expires}."
+            "It is too late to start a new payment. If a payment page is open, finish"
+            " before {expires}."
             " If time runs out nothing is charged.",
             "See the result here after {expires}. If you did not pay, you can order again.",
         ),
@@ -140,8 +141,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "Cancelling the payment at {channel}",
-            "Usually a few seconds. Please do not pay on the page of {channel} any more;"
-            " if you did, the money counts as your contribution or goes back.",
+            "This usually takes a few seconds. Please do not pay on the {channel} page any more;"
+            " if you do, the money counts as your contribution or goes back.",
             "You can pay another way.",
         ),
         can_pay=True,
@@ -154,8 +155,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "The time to pay has run out; we are checking",
-            "We ask {channel} whether it received any money. Please do not pay now;"
-            " the next news is here by {promise}. " + SAFE_EN,
+            "We are asking {channel} whether it received any money. Please do not pay now;"
+            " this page is updated by {promise}. " + SAFE_EN,
             NOTHING_TO_DO[1],
         ),
     ),
@@ -180,10 +181,10 @@ TEXTS: dict[Situation, Text] = {
             "到时自动扣款，这个页面可以关掉。",
         ),
         en=Words(
-            "Your bank account is debited at {promise}",
-            "Nothing is charged yet. {amount} yuan will be taken from the account you agreed on;"
-            " please keep enough in it.",
-            "It happens by itself. You can close this page.",
+            "Your bank account will be debited at {promise}",
+            "Nothing has been charged yet. {amount} yuan will be taken from the account"
+            " you agreed on; please make sure it holds enough.",
+            "The charge is automatic. You can close this page.",
         ),
     ),
     Situation.ASKING_CHANNEL: Text(
@@ -194,8 +195,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "Checking with {channel}",
-            "Usually a few seconds; please do not pay again yet.",
-            "Please wait, the result appears by itself.",
+            "This usually takes a few seconds. Please do not pay again yet.",
+            "Please wait; the result will appear here.",
         ),
     ),
     Situation.UNKNOWN: Text(
@@ -205,8 +206,8 @@ TEXTS: dict[Situation, Text] = {
             NOTHING_TO_DO[0],
         ),
         en=Words(
-            "We do not know yet. Please do not pay again",
-            "We keep asking {channel}; you will hear by text by {promise}. " + SAFE_EN,
+            "No result yet. Please do not pay again",
+            "We keep asking {channel} and will text you by {promise}. " + SAFE_EN,
             NOTHING_TO_DO[1],
         ),
     ),
@@ -217,8 +218,8 @@ TEXTS: dict[Situation, Text] = {
             NOTHING_TO_DO[0],
         ),
         en=Words(
-            "Still checking, next news at {promise}",
-            "{channel} has not told us the result. Please do not pay again. " + SAFE_EN,
+            "Still checking; next update by {promise}",
+            "{channel} has not reported the result yet. Please do not pay again. " + SAFE_EN,
             NOTHING_TO_DO[1],
         ),
     ),
@@ -229,10 +230,10 @@ TEXTS: dict[Situation, Text] = {
             "不用再付。想问进度，请把编号告诉客服。",
         ),
         en=Words(
-            "Still checking, next news at {promise}",
-            "Case {case} is open for you and support follows it. Please do not pay again. "
+            "Still checking; next update by {promise}",
+            "We opened case {case} for you, and support is following it. Please do not pay again. "
             + SAFE_EN,
-            "Do not pay again. To ask about it, give support the case number.",
+            "Please do not pay again. To ask about it, give support the case number.",
         ),
     ),
     Situation.EXPIRED: Text(
@@ -263,14 +264,14 @@ TEXTS: dict[Situation, Text] = {
         "现在不能用{channel}付这笔钱。", "This cannot be paid with {channel} now."
     ),
     Situation.INSUFFICIENT_FUNDS: _not_paid(
-        "{channel}说：余额不足。", "{channel} says: not enough balance."
+        "{channel}说：余额不足。", "{channel} says the balance is too low."
     ),
     Situation.LIMIT_EXCEEDED: _not_paid(
-        "{channel}说：超过了付款限额。", "{channel} says: over the payment limit."
+        "{channel}说：超过了付款限额。", "{channel} says the payment limit was exceeded."
     ),
     Situation.ACCOUNT_RESTRICTED: _not_paid(
         "{channel}说：这个账户现在不能付款。",
-        "{channel} says: this account cannot pay at the moment.",
+        "{channel} says this account cannot pay at the moment.",
     ),
     Situation.REJECTED: _not_paid(
         "{channel}没有接受这笔付款，也没有说明原因。",
@@ -284,8 +285,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "Your money arrived and is being checked",
-            "It came late, at {arrived}. " + SAFE_EN,
-            "Please do not pay again yet; we tell you the result.",
+            "It arrived late, at {arrived}. " + SAFE_EN,
+            "Please do not pay again yet. We will tell you the result.",
         ),
     ),
     Situation.LATE_MONEY_GOES_BACK: Text(
@@ -298,7 +299,7 @@ TEXTS: dict[Situation, Text] = {
         en=Words(
             "The extra payment goes back to you",
             "{received} yuan, received at {arrived}, was not owed and goes back to {channel},"
-            " which tells you when it arrives.",
+            " whose own notice says when it arrives.",
             NOTHING_TO_DO[1],
         ),
     ),
@@ -311,7 +312,7 @@ TEXTS: dict[Situation, Text] = {
         en=Words(
             "Money received, waiting for the tax office to record it",
             "{amount} yuan received at {settled}; nothing more to pay."
-            " Recording it usually takes a few working days, longer over holidays.",
+            " Recording it usually takes a few working days, or longer over holidays.",
             NOTHING_TO_DO[1],
         ),
     ),
@@ -323,7 +324,7 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "Money received, waiting for the tax office to record it",
-            "Your money came late, at {settled}, and counts as your contribution."
+            "Your money arrived late, at {settled}, and counts as your contribution."
             " Nothing more to pay.",
             NOTHING_TO_DO[1],
         ),
@@ -336,8 +337,8 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "You paid twice; the extra payment goes back",
-            "Your contribution was received. The other {received} yuan go back to {channel},"
-            " which tells you when they arrive.",
+            "Your contribution was received. The other {received} yuan goes back to {channel},"
+            " whose own notice says when it arrives.",
             NOTHING_TO_DO[1],
         ),
     ),
@@ -349,7 +350,7 @@ TEXTS: dict[Situation, Text] = {
         ),
         en=Words(
             "All money was refunded",
-            "{amount} yuan went back to {channel}, which tells you when they arrive.",
+            "{amount} yuan went back to {channel}, whose own notice says when it arrives.",
             "You can pay again if the contribution is still owed.",
         ),
         can_retry=True,

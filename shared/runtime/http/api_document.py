@@ -38,7 +38,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _describe_problems(operation: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
     if "HTTPValidationError" in str(responses.get("422")):
-        responses["422"] = _answer("The request does not fit: see errors")
+        responses["422"] = _answer("The request is not valid: see errors")
     if "security" in operation:
         responses.setdefault("401", _answer("The token is missing, expired or not valid"))
     if "requestBody" in operation:

@@ -224,7 +224,7 @@ def _refused_body(headers: Headers, operation: Operation) -> Response | None:
 
 def _unreadable(location: str) -> Response:
     faults = [{"location": location, "message": "A text must not contain the character NUL."}]
-    detail = "The request does not fit: see errors."
+    detail = "The request is not valid: see errors."
     return problem(422, "invalid_request", detail, extra={"errors": faults})
 
 

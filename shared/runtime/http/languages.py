@@ -1,4 +1,4 @@
-"""Chinese first; English for who asks for it (RFC 9110, Accept-Language)."""
+"""Chinese first; English for whoever asks for it (RFC 9110, Accept-Language)."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager

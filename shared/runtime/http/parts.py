@@ -1,10 +1,10 @@
-"""What endpoints of several services share: types of their answers, and answers with a tag."""
+"""What endpoints of several services share: what they work with, types and tags of answers."""
 
 import hashlib
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from shared.kernel.clock import to_rfc3339
@@ -25,6 +25,23 @@ class Support(BaseModel):
 
     name: str
     phone: str
+
+
+class StatusOut(BaseModel):
+    """The one status for people; every surface shows these words."""
+
+    headline: str
+    explanation: str
+    next_step: str
+    next_update_by: Instant | None
+    can_pay: bool
+    can_retry: bool
+    support: Support
+
+
+async def parts_of(request: Request) -> Any:
+    """The `Parts` of the service, which its wiring put on the application."""
+    return request.app.state.parts
 
 
 def answer_if_changed(content: bytes, if_none_match: str | None) -> Response:

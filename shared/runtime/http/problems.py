@@ -30,11 +30,11 @@ CODES = {
 DETAILS = {
     400: "The request cannot be read.",
     404: "There is nothing at this address.",
-    405: "This address does not know the method.",
+    405: "This address does not support the method.",
     413: "The body is larger than 64 KiB.",
     415: "Send the body as application/json.",
 }
-CONTRADICTION = "This conflicts with what is recorded. Our staff have been notified."
+CONTRADICTION = "This conflicts with what is recorded. It has been logged for our staff to check."
 
 
 class Fault(BaseModel):
@@ -65,7 +65,7 @@ def problem(
     extra: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document; a `retry_after_seconds` in `extra` is also told as Retry-After."""
+    """A problem document; a `retry_after_seconds` in `extra` is also sent as Retry-After."""
     members = dict(extra or {})
     sent_headers = dict(headers or {})
     if (seconds := members.get("retry_after_seconds")) is not None:
@@ -100,7 +100,7 @@ def render(error: Exception) -> Response | None:
         case HTTPException():
             return _http(error)
     if is_transient(error) or _is_of_redis(error):
-        return unavailable("unavailable", "Something we need does not answer now.", 5)
+        return unavailable("unavailable", "Something we depend on is not answering now.", 5)
     return None
 
 
@@ -115,7 +115,7 @@ def unavailable(code: str, detail: str, retry_after_seconds: int) -> Response:
 
 
 def internal_error() -> Response:
-    return problem(500, "internal_error", "Something is wrong on our side; it has been recorded.")
+    return problem(500, "internal_error", "Something went wrong on our side; it has been logged.")
 
 
 def _unauthorized(error: TokenRefused) -> Response:
@@ -142,7 +142,7 @@ def _invalid(errors: Sequence[Any]) -> Response:
         {"location": _location(fault), "message": fault["msg"].removeprefix("Value error, ")}
         for fault in errors[:ERRORS_MAX]
     ]
-    detail = "The request does not fit: see errors."
+    detail = "The request is not valid: see errors."
     return problem(422, "invalid_request", detail, extra={"errors": faults})
 
 

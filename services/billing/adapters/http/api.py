@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from services.billing.adapters.http.models import (
     ContributionOut,
@@ -41,7 +41,7 @@ from shared.runtime.database.database import Database
 from shared.runtime.database.unit_of_work import Unit
 from shared.runtime.http.idempotency import Answer, answer_once
 from shared.runtime.http.languages import PreferredLanguage
-from shared.runtime.http.parts import OWN_CACHE, answer_if_changed
+from shared.runtime.http.parts import OWN_CACHE, answer_if_changed, parts_of
 from shared.runtime.http.web import Correlation, IdempotencyKey, Person
 
 COVERAGE_CACHE = "public, max-age=60"
@@ -59,12 +59,7 @@ class Parts:
     clock: Clock
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
+Here = Annotated[Parts, Depends(parts_of)]
 router = APIRouter(prefix="/billing/v1")
 
 

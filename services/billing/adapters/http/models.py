@@ -11,7 +11,7 @@ from services.billing.domain.payment_request import PaymentRequest
 from services.billing.domain.standard import BaseStandard
 from services.billing.domain.status_for_person import StatusForPerson
 from shared.kernel.wording import Language
-from shared.runtime.http.parts import Fen, Instant, Support
+from shared.runtime.http.parts import Fen, Instant, StatusOut, Support
 from shared.runtime.http.web import Strict
 
 # A base is below this in every published standard; events hold amounts up to it.
@@ -39,28 +39,17 @@ class NewPayment(Strict):
     channel: Channel | None = None
 
 
-class StatusOut(BaseModel):
-    """The one status for people; every surface shows these words."""
-
-    headline: str
-    explanation: str
-    next_step: str
-    next_update_by: Instant | None
-    can_pay: bool
-    can_retry: bool
-    support: Support
-
-    @classmethod
-    def of(cls, status: StatusForPerson) -> Self:
-        return cls(
-            headline=status.headline,
-            explanation=status.explanation,
-            next_step=status.next_step,
-            next_update_by=status.next_update_by,
-            can_pay=status.can_pay,
-            can_retry=status.can_retry,
-            support=Support(name=status.support_name, phone=status.support_phone),
-        )
+def status_out(status: StatusForPerson) -> StatusOut:
+    """The status of a contribution as it is sent."""
+    return StatusOut(
+        headline=status.headline,
+        explanation=status.explanation,
+        next_step=status.next_step,
+        next_update_by=status.next_update_by,
+        can_pay=status.can_pay,
+        can_retry=status.can_retry,
+        support=Support(name=status.support_name, phone=status.support_phone),
+    )
 
 
 class ShareOut(BaseModel):
@@ -110,7 +99,7 @@ class ContributionOut(BaseModel):
                 "provisional": contribution.provisional,
                 "supersedes": contribution.supersedes,
                 "status": contribution.status.lower(),
-                "status_for_person": StatusOut.of(status),
+                "status_for_person": status_out(status),
                 "payment_order_id": contribution.payment_order_id,
                 "paid_at": contribution.paid_at,
                 "created_at": contribution.created_at,
@@ -144,7 +133,7 @@ class PaymentOut(BaseModel):
             payment_order_id=request.payment_order_id,
             contribution_id=request.contribution_id,
             status=view.contribution.status.lower(),
-            status_for_person=StatusOut.of(status),
+            status_for_person=status_out(status),
             channel=request.channel,
             amount_fen=request.amount.fen,
             currency=request.currency,

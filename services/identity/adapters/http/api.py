@@ -36,6 +36,7 @@ from shared.kernel.clock import Clock
 from shared.runtime.database.database import Database
 from shared.runtime.http.client_address import ClientAddresses
 from shared.runtime.http.languages import language_of
+from shared.runtime.http.parts import parts_of
 from shared.runtime.http.web import Person, require_service
 from shared.runtime.keys.access_token import SigningKeys
 
@@ -60,12 +61,7 @@ class Parts:
     clock: Clock
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
+Here = Annotated[Parts, Depends(parts_of)]
 router = APIRouter(prefix="/identity/v1", dependencies=[Depends(counted)])
 
 

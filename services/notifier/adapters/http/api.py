@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from services.notifier.adapters.http.cursor import CURSOR_CHARACTERS_MAX, read_cursor, write_cursor
 from services.notifier.adapters.http.models import NotificationOut, NotificationPage
 from services.notifier.application.list_notifications import list_notifications
 from services.notifier.application.ports import Texts, Transactions
 from shared.runtime.http.languages import PreferredLanguage
-from shared.runtime.http.parts import OWN_CACHE
+from shared.runtime.http.parts import OWN_CACHE, parts_of
 from shared.runtime.http.web import Person
 
 LIMIT_MAX = 100
@@ -24,12 +24,7 @@ class Parts:
     texts: Texts
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
+Here = Annotated[Parts, Depends(parts_of)]
 router = APIRouter(prefix="/notifier/v1")
 
 

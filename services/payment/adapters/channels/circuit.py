@@ -1,4 +1,4 @@
-"""A circuit per channel and process: after failures in a row, calls are spared for a while.
+"""A circuit per channel and process: after failures in a row, calls are skipped for a while.
 
 Then one call at a time tries again; the first that succeeds closes the circuit.
 """
@@ -32,7 +32,7 @@ class Circuit:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are spared now; False again as soon as one may try."""
+        """Whether calls are skipped now; False again as soon as one may try."""
         return self._failures >= FAILURES_MAX and self._now() < self._open_until
 
     @contextmanager

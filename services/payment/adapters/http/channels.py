@@ -36,8 +36,8 @@ PLAIN: dict[str, Any] = {"text/plain": {}, "application/json": {}}
 class _Unread(APIRoute):
     """A route whose request is not read before its endpoint: all that counts is in raw bytes.
 
-    The document is made of the endpoint's parameters as ever; finding each of them anew for
-    every callback would take as long as verifying it.
+    The OpenAPI document is still built from the endpoint's parameters; finding each of them anew
+    for every callback would take as long as verifying it.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

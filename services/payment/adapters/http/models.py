@@ -15,7 +15,7 @@ from services.payment.domain.situation import standing_of
 from services.payment.domain.status_text import describe
 from services.payment.domain.way import is_payable
 from shared.kernel.wording import Language, Wording
-from shared.runtime.http.parts import Fen, Instant, Support
+from shared.runtime.http.parts import Fen, Instant, StatusOut, Support
 
 OrderStatusOut = Literal["requested", "settled", "failed", "refunded"]
 AttemptStatusOut = Literal[
@@ -57,39 +57,28 @@ class Words:
         )
 
 
-class StatusOut(BaseModel):
-    """The one status for people; every surface shows these words."""
-
-    headline: str
-    explanation: str
-    next_step: str
-    next_update_by: Instant | None
-    can_pay: bool
-    can_retry: bool
-    support: Support
-
-    @classmethod
-    def of(cls, view: OrderView, words: Words) -> Self:
-        order = view.order
-        standing = standing_of(order, view.attempts, now=words.now, stopped=words.stopped)
-        channel_id = standing.attempt.channel if standing.attempt else order.channel
-        status = describe(
-            order,
-            standing,
-            channel=words.channel_name(channel_id),
-            language=words.language,
-            now=words.now,
-        )
-        support = words.support
-        return cls(
-            headline=status.headline,
-            explanation=status.explanation,
-            next_step=status.next_step,
-            next_update_by=status.next_update_by,
-            can_pay=status.can_pay and words.is_payable(view),
-            can_retry=status.can_retry,
-            support=Support(name=support.name.in_language(words.language), phone=support.phone),
-        )
+def status_out(view: OrderView, words: Words) -> StatusOut:
+    """The status of an order in the words for one person."""
+    order = view.order
+    standing = standing_of(order, view.attempts, now=words.now, stopped=words.stopped)
+    channel_id = standing.attempt.channel if standing.attempt else order.channel
+    status = describe(
+        order,
+        standing,
+        channel=words.channel_name(channel_id),
+        language=words.language,
+        now=words.now,
+    )
+    support = words.support
+    return StatusOut(
+        headline=status.headline,
+        explanation=status.explanation,
+        next_step=status.next_step,
+        next_update_by=status.next_update_by,
+        can_pay=status.can_pay and words.is_payable(view),
+        can_retry=status.can_retry,
+        support=Support(name=support.name.in_language(words.language), phone=support.phone),
+    )
 
 
 class AttemptOut(BaseModel):
@@ -142,7 +131,7 @@ class OrderOut(BaseModel):
                 "channel": order.channel,
                 "status": order.status.value.lower(),
                 "reason": order.reason if is_failed else None,
-                "status_for_person": StatusOut.of(view, words),
+                "status_for_person": status_out(view, words),
                 "attempts": [AttemptOut.of(attempt) for attempt in view.attempts],
                 "version": order.version,
                 "opened_at": order.opened_at,

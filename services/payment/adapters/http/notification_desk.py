@@ -37,7 +37,7 @@ class NotificationDesk:
     _working: asyncio.Task[None] | None = None
 
     async def hear(self, heard: HeardNotification) -> Hearing:
-        """What became of it; returns when that is committed. Raises what kept it from that."""
+        """What became of it; returns when that is committed. Raises the error that prevented it."""
         if len(self._waiting) >= WAITING_MAX:
             raise Unavailable("notifications_full", "Send it again later.")
         told: asyncio.Future[Hearing] = asyncio.get_running_loop().create_future()

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends
 
 from services.payment.adapters.channels.pace import ChannelPace
 from services.payment.adapters.http.models import SupportLine, Words
@@ -24,6 +24,7 @@ from shared.kernel.clock import Clock
 from shared.kernel.wording import Language, Wording
 from shared.runtime.database.database import Database
 from shared.runtime.http.client_address import ClientAddresses
+from shared.runtime.http.parts import parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class Parts:
 
     @property
     def silent(self) -> frozenset[str]:
-        """Channels that this process spares its calls just now, because none was answered."""
+        """Channels that this process does not call now: their last calls all failed."""
         opened = self.calls.channels.items()
         return frozenset(id for id, channel in opened if not channel.capabilities.usable)
 
@@ -83,12 +84,7 @@ class Parts:
         return channel.name if channel else Wording("", "")
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
-Here = Annotated[Parts, Depends(_parts)]
+Here = Annotated[Parts, Depends(parts_of)]
 
 
 async def find(here: Parts, order_id: UUID, person_id: UUID) -> OrderView:

@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from services.payment.adapters.http.models import OrderStatusOut, StatusOut, Words
+from services.payment.adapters.http.models import OrderStatusOut, Words, status_out
 from services.payment.adapters.http.parts import Here, Parts
 from services.payment.adapters.metrics import RETURNS_ASKED
 from services.payment.adapters.postgres.unit import PaymentUnit
@@ -20,7 +20,7 @@ from services.payment.domain.refusal import refused
 from shared.kernel.wording import Language
 from shared.runtime.http.edge import OPEN_QUERY
 from shared.runtime.http.languages import PreferredLanguage
-from shared.runtime.http.parts import Fen, Instant
+from shared.runtime.http.parts import Fen, Instant, StatusOut
 from shared.runtime.http.web import Strict
 
 ReturnToken = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
@@ -54,7 +54,7 @@ class ReturnOut(BaseModel):
         return cls.model_validate(
             {
                 "status": order.status.value.lower(),
-                "status_for_person": StatusOut.of(view, words),
+                "status_for_person": status_out(view, words),
                 "amount_fen": order.amount.fen,
                 "currency": order.currency,
                 "version": order.version,

@@ -11,8 +11,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.payment.adapters.channels.rsa_signatures import NotVerified, is_signed, sign
@@ -124,21 +123,8 @@ def app_pay_sign(
     return sign(key, f"{app_id}\n{timestamp}\n{nonce}\n{prepay_id}\n".encode())
 
 
-def encrypt_field(key: rsa.RSAPublicKey, text: str) -> str:
-    """A sensitive field for WeChat Pay: RSA-OAEP with SHA-1, the channel's own choice."""
-    return base64.b64encode(key.encrypt(text.encode(), _OAEP)).decode("ascii")
-
-
-def decrypt_field(key: rsa.RSAPrivateKey, ciphertext: str) -> str:
-    """A sensitive field from WeChat Pay. Raises ValueError where it is not for this key."""
-    return key.decrypt(base64.b64decode(ciphertext, validate=True), _OAEP).decode()
-
-
 def _header(headers: Mapping[str, str], name: str, pattern: re.Pattern[str]) -> str:
     value = headers.get(name, "")
     if not pattern.fullmatch(value):
         raise NotVerified(RefusalReason.MALFORMED)
     return value
-
-
-_OAEP = padding.OAEP(mgf=padding.MGF1(algorithm=hashes.SHA1()), algorithm=hashes.SHA1(), label=None)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from services.payment.adapters.alipay import signing as alipay_signing
 from services.payment.adapters.alipay.certificates import certificate_serial, root_serial
-from services.payment.adapters.alipay.content import decrypt_content, encrypt_content
 from services.payment.adapters.channels.rsa_signatures import (
     NotVerified,
     is_signed,
@@ -294,18 +293,6 @@ def test_the_serial_of_the_roots_counts_rsa_certificates_only() -> None:
         root_serial((elliptic + unreadable).encode(), name="root")
 
 
-def test_encrypted_content_is_read_with_its_key_only() -> None:
-    key, other = bytes(range(16)), bytes(range(1, 17))
-    encrypted = encrypt_content("养老保险".encode(), key)
-
-    assert decrypt_content(encrypted, key) == "养老保险".encode()
-    for wrong in ("AAAA", "not base64", ""):
-        with pytest.raises(ValueError):
-            decrypt_content(wrong, key)
-    # The padding betrays a wrong key, except once in 256; a signature stands beside it anyway.
-    assert _or_none(encrypted, other) != "养老保险".encode()
-
-
 def test_a_key_that_is_too_short_or_of_another_kind_is_refused() -> None:
     for pem in (
         a_certificate(ec.generate_private_key(ec.SECP256R1())),
@@ -323,10 +310,3 @@ def test_a_signature_is_over_bytes() -> None:
     assert is_signed(OURS.public_key(), b"source", signature)
     assert not is_signed(OURS.public_key(), b"source ", signature)
     assert not is_signed(OURS.public_key(), b"source", base64.b64encode(b"x" * 256).decode())
-
-
-def _or_none(encrypted: str, key: bytes) -> bytes | None:
-    try:
-        return decrypt_content(encrypted, key)
-    except ValueError:
-        return None

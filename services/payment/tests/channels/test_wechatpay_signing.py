@@ -116,18 +116,6 @@ def test_the_sign_of_an_app_is_over_the_bare_prepay_id() -> None:
     assert is_signed(OLD.public_key(), b"wx1\n1414561699\nN\nwx2014\n", made)
 
 
-def test_a_sensitive_field_is_decrypted_like_the_vector() -> None:
-    case = VECTORS["rsa_oaep_decrypt"]
-    key = wechatpay_key()
-
-    assert wechatpay_signing.decrypt_field(key, case["ciphertext_b64"]) == case["plaintext"]
-    again = wechatpay_signing.encrypt_field(key.public_key(), "姓名")
-    assert wechatpay_signing.decrypt_field(key, again) == "姓名"
-    for wrong in ("AAAA", "not base64"):
-        with pytest.raises(ValueError):
-            wechatpay_signing.decrypt_field(key, wrong)
-
-
 @pytest.mark.parametrize("case", VECTORS["aes_gcm"], ids=lambda case: case["id"])
 def test_a_resource_is_decrypted_like_the_vectors(case: dict[str, Any]) -> None:
     def decrypt() -> bytes:

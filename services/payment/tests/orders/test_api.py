@@ -109,7 +109,7 @@ async def test_english_for_who_asks_for_it(payment: Payment, bank: FakeChannel) 
     answer = await payment.read(order_id, payer_id, **english)
 
     status = answer.json()["status_for_person"]
-    assert status["headline"] == "We do not know yet. Please do not pay again"
+    assert status["headline"] == "No result yet. Please do not pay again"
     assert status["support"]["name"] == "Tax service hotline"
     assert answer.headers["vary"] == "Accept-Language"
 

@@ -163,7 +163,7 @@ async def test_a_channel_that_does_not_answer_leaves_the_payer_free_to_try_again
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"
-    assert answer.json()["detail"].startswith("Alipay does not answer now. Nothing was charged.")
+    assert answer.json()["detail"].startswith("Alipay is not answering now. Nothing was charged.")
     assert order["status_for_person"]["can_pay"]
     assert (await payment.world.attempt(order_id))["status"] == "STARTED"
 
