@@ -31,7 +31,8 @@ KAFKA = frozenset({"aiokafka"})
 REDIS = frozenset({"redis"})
 TEXTS = frozenset({"jinja2"})
 NUMBERS = frozenset({"phonenumbers"})
-EVERYTHING = WEB | TOKENS | CALLS | KAFKA | REDIS | TEXTS | NUMBERS
+STREAMS = frozenset({"faust"})
+EVERYTHING = WEB | TOKENS | CALLS | KAFKA | REDIS | TEXTS | NUMBERS | STREAMS
 
 # What each process uses; nothing else of the above may be there.
 USED = {
@@ -43,6 +44,7 @@ USED = {
     ("payment", "worker"): KAFKA | CALLS,
     ("notifier", "api"): WEB | TOKENS | CALLS | TEXTS,
     ("notifier", "worker"): KAFKA | TOKENS | CALLS | REDIS | TEXTS,
+    ("notifier", "stream"): KAFKA | STREAMS,
 }
 
 
