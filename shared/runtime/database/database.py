@@ -154,8 +154,11 @@ def sqlstate(error: BaseException) -> str | None:
 def _is_lost_connection(error: BaseException) -> bool:
     """Drivers give no SQLSTATE for a connection that broke, nor for a value they cannot send.
 
-    The second is the message's own fault: asyncpg's DataError is an InterfaceError as well.
+    The second is the message's own fault: asyncpg's DataError is an InterfaceError as well. A
+    connection that is cut off in the middle of an answer leaves asyncpg in a state of its own.
     """
+    if isinstance(error, asyncpg.InternalClientError):
+        return True
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, ValueError | TypeError | OverflowError)
     # Its errors come only where it is loaded.

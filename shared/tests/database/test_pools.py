@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -192,3 +193,12 @@ async def count(database: Database) -> int:
     async with database.statements() as connection:
         found: int = await connection.scalar(COUNT)
     return found
+
+
+def test_a_driver_whose_inner_state_broke_with_its_connection_blames_no_message() -> None:
+    """Seen where a backend was terminated between two words of its answer."""
+    broken = asyncpg.InternalClientError(
+        "cannot switch to state 15; another operation is under way"
+    )
+
+    assert is_transient(broken)

@@ -5,6 +5,8 @@ Only adds: processes of the revision before keep running beside it, and leave bo
 
 from alembic import op
 
+from shared.runtime.messaging.tables import take_small_samples
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -16,3 +18,4 @@ def upgrade() -> None:
         "ALTER TABLE payment_order ADD COLUMN channel_asked_at timestamptz,"
         " ADD COLUMN channel_confirmed_at timestamptz"
     )
+    take_small_samples(op, ("payment_order",))
